@@ -1,0 +1,234 @@
+"""What the loops depend on: Protocols only, so that a loop can run against fakes in virtual time.
+
+One suite in `tests/contracts` runs over the fake and the real thing of each Protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Literal, Protocol
+
+import msgspec
+
+from bridge.model import (
+    AwxEvent,
+    DeadLetter,
+    Event,
+    EventPage,
+    Failure,
+    HostSummary,
+    Job,
+    JobKey,
+    JobRecord,
+    Place,
+    SinkRecord,
+    SourceIdentity,
+    SourceRecord,
+)
+
+Listing = Literal["unified_jobs", "system_jobs", "workflow_approvals"]
+"""AWX's lists that together show every job (awx/main/access.py: unified_jobs has no approvals)."""
+
+
+class Purpose(IntEnum):
+    """What a request to AWX is for; a lower number is served first when the budget is short."""
+
+    CLOSING = 0
+    LIVE = 1
+    DISCOVERY = 2
+    CATCH_UP = 3
+    BACKFILL = 4
+
+
+class Clock(Protocol):
+    """Wall time. Waiting and measuring use the event loop's own time."""
+
+    def now(self) -> float:
+        """Return epoch seconds."""
+        ...
+
+
+class Observer(Protocol):
+    """Where loops say what happened. Names come from the catalogue in `observe.py`."""
+
+    def note(self, name: str, /, **facts: object) -> None:
+        """Log `name` (`noun.verb`, past tense) with its facts; never a payload or a secret."""
+        ...
+
+    def count(self, metric: str, amount: float = 1, /, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def gauge(self, metric: str, value: float, /, **labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+
+class Source(Protocol):
+    """One AWX controller, as the loops need it.
+
+    Every method raises `SourceUnavailable` (wait, ask the same again), `SourceRefused` (401, 403:
+    not ready; 404: gone) or `SourceDataError` (the answer makes no sense), and nothing else. Each
+    waits for its share of the request budget and has a deadline.
+    """
+
+    @property
+    def name(self) -> str:
+        """The source's name in the configuration."""
+        ...
+
+    async def identify(self) -> SourceIdentity:
+        """Ask which AWX this is, and check that the credentials are accepted."""
+        ...
+
+    async def newest_id(self) -> int:
+        """Return the greatest unified job id, 0 when there is none."""
+        ...
+
+    async def first_id_since(self, moment: str) -> int | None:
+        """Return the least id of the unified jobs created at or after `moment` (ISO 8601), or None."""
+        ...
+
+    async def jobs_above(self, listing: Listing, job_id: int, /) -> Sequence[Job]:
+        """Return the jobs with a greater id, ascending, at most one page of 200."""
+        ...
+
+    async def jobs_active(self, listing: Listing, /) -> Sequence[Job]:
+        """Return every job in an active status, ascending by id, all pages."""
+        ...
+
+    async def jobs_changed(self, listing: Listing, ids: Sequence[int], status: str, /) -> Sequence[Job]:
+        """Return those of `ids` (at most 200) whose status is no longer `status`."""
+        ...
+
+    async def jobs_existing(self, listing: Listing, ids: Sequence[int], /) -> frozenset[int]:
+        """Return those of `ids` (at most 200) that AWX still has."""
+        ...
+
+    async def job(self, key: JobKey, /) -> Job:
+        """Return one job as its detail shows it."""
+        ...
+
+    async def events_after(self, key: JobKey, counter: int, /, *, limit: int, purpose: Purpose) -> EventPage:
+        """Return the readable events above `counter`, in counter order, at most `limit`."""
+        ...
+
+    async def events_at(self, key: JobKey, counters: Sequence[int], /, *, purpose: Purpose) -> EventPage:
+        """Return the readable events among `counters` (at most 200), in counter order."""
+        ...
+
+    async def emitted_is(self, key: JobKey, total: int, /) -> bool:
+        """Whether AWX's own count of emitted events is exactly `total` (the count proof)."""
+        ...
+
+    async def emitted_above(self, key: JobKey, total: int, /) -> bool:
+        """Whether AWX's own count of emitted events is greater than `total`."""
+        ...
+
+    async def event_count(self, key: JobKey, /) -> tuple[int, int]:
+        """Return (number of readable rows, highest counter); costs AWX a COUNT."""
+        ...
+
+    async def hosts(self, key: JobKey, /) -> Sequence[HostSummary]:
+        """Return what each host did, from the stats event; empty when there is none."""
+        ...
+
+    async def failures(self, key: JobKey, /) -> Sequence[Failure]:
+        """Return up to 20 failures in counter order; of a workflow job its failed nodes."""
+        ...
+
+
+class Sink(Protocol):
+    """A destination."""
+
+    async def send(self, events: Sequence[Event], /) -> None:
+        """Deliver `events` in order; returning means durably accepted.
+
+        Never retries, never swallows, never logs payloads.
+
+        Raises:
+            TemporaryDeliveryError: nothing of the batch was accepted for sure; try again.
+            PermanentDeliveryError: the batch is refused for good as it is.
+            SinkRefusedError: the sink as configured cannot work.
+            PartialDeliveryError: some events failed, the others were accepted.
+        """
+        ...
+
+
+class Snapshot(msgspec.Struct, kw_only=True):
+    """Everything that state remembers, read once at start.
+
+    `jobs` are those not done; `done` are the keys of done jobs that discovery may still show.
+    """
+
+    jobs: dict[JobKey, JobRecord]
+    done: set[JobKey]
+    places: dict[tuple[JobKey, str], Place]
+    sources: dict[str, SourceRecord]
+    sinks: dict[str, SinkRecord]
+
+
+class Changes(msgspec.Struct, kw_only=True):
+    """What one commit writes: last value per key wins; `forgotten` jobs go with their places."""
+
+    jobs: dict[JobKey, JobRecord] = msgspec.field(default_factory=dict)
+    places: dict[tuple[JobKey, str], Place] = msgspec.field(default_factory=dict)
+    sources: dict[str, SourceRecord] = msgspec.field(default_factory=dict)
+    sinks: dict[str, SinkRecord] = msgspec.field(default_factory=dict)
+    dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
+    forgotten: set[JobKey] = msgspec.field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(
+            self.jobs or self.places or self.sources or self.sinks or self.dead_letters or self.forgotten
+        )
+
+
+class State(Protocol):
+    """The bridge's memory. Every method raises `StateError` when it cannot do its work."""
+
+    async def load(self) -> Snapshot:
+        """Read everything."""
+        ...
+
+    async def commit(self, changes: Changes, /) -> None:
+        """Write `changes` in one transaction; returning means that they survive a power cut."""
+        ...
+
+
+class Routes(Protocol):
+    """The compiled rules."""
+
+    def sinks_for(self, fields: Mapping[str, object], /) -> Sequence[str]:
+        """Return the names of the sinks that this event goes to, each once."""
+        ...
+
+    def wants_events(self, sink: str, /) -> bool:
+        """Whether any route could send an `awx.event.*` to `sink`."""
+        ...
+
+
+class SinkContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sink is told of the bridge it belongs to, beside its own options."""
+
+    bridge: str
+    name: str
+    clock: Clock
+
+
+__all__ = [
+    "AwxEvent",
+    "Changes",
+    "Clock",
+    "Listing",
+    "Observer",
+    "Purpose",
+    "Routes",
+    "Sink",
+    "SinkContext",
+    "Snapshot",
+    "Source",
+    "State",
+]
