@@ -1,0 +1,130 @@
+"""Fakes of the ports for tests of loops: they keep the ports' promises, in memory, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from bridge.errors import StateError
+from bridge.model import DeadLetter, JobKey, JobRecord, Place, SinkRecord, SourceRecord
+from bridge.ports import Changes, Snapshot
+
+BASE = 1_780_000_000.0
+"""The epoch second at which a FakeClock's event loop shows 0."""
+
+DEAD_LETTERS_KEPT = 1_000
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class FakeClock:
+    """Wall time that follows the running event loop's time; `skew` moves it, as an operator would."""
+
+    def __init__(self, base: float = BASE) -> None:
+        self.base = base
+        self.skew = 0.0
+
+    def now(self) -> float:
+        """Return epoch seconds; without a running loop the loop's time counts as 0."""
+        try:
+            elapsed = asyncio.get_running_loop().time()
+        except RuntimeError:
+            elapsed = 0.0
+        return self.base + elapsed + self.skew
+
+
+class FakeObserver:
+    """Remembers everything that was observed, in order."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, dict[str, object]]] = []
+        self.counts: Counter[tuple[str, Labels]] = Counter()
+        self.gauges: dict[tuple[str, Labels], float] = {}
+
+    def note(self, name: str, /, **facts: object) -> None:
+        self.notes.append((name, facts))
+
+    def count(self, metric: str, amount: float = 1, /, **labels: str) -> None:
+        self.counts[metric, tuple(sorted(labels.items()))] += amount  # type: ignore[assignment]
+
+    def gauge(self, metric: str, value: float, /, **labels: str) -> None:
+        self.gauges[metric, tuple(sorted(labels.items()))] = value
+
+    def noted(self, name: str) -> list[dict[str, object]]:
+        """Return the facts of each note of this name."""
+        return [facts for noted, facts in self.notes if noted == name]
+
+    def counted(self, metric: str, /, **labels: str) -> float:
+        """Return the sum of a counter over all label sets that contain `labels`."""
+        wanted = set(labels.items())
+        return sum(n for (name, has), n in self.counts.items() if name == metric and wanted <= set(has))
+
+    def gauged(self, metric: str, /, **labels: str) -> float | None:
+        """Return the last value of a gauge with exactly these labels, or None."""
+        return self.gauges.get((metric, tuple(sorted(labels.items()))))
+
+
+class MemoryState:
+    """State that survives as long as the object does.
+
+    `commits` are the changes of every commit that succeeded. `failure`, when set, is raised by
+    every later call and nothing is written; `delay` is how long a commit takes, in seconds of the
+    event loop's time.
+    """
+
+    def __init__(self, *, delay: float = 0.0) -> None:
+        self.jobs: dict[JobKey, JobRecord] = {}
+        self.places: dict[tuple[JobKey, str], Place] = {}
+        self.sources: dict[str, SourceRecord] = {}
+        self.sinks: dict[str, SinkRecord] = {}
+        self.letters: dict[tuple[str, str], DeadLetter] = {}
+        self.commits: list[Changes] = []
+        self.failure: StateError | None = None
+        self.delay = delay
+
+    async def load(self) -> Snapshot:
+        self._fail()
+        jobs = {key: record for key, record in self.jobs.items() if not record.done}
+        return Snapshot(
+            jobs=jobs,
+            done={key for key, record in self.jobs.items() if record.done},
+            places={where: place for where, place in self.places.items() if where[0] in jobs},
+            sources=dict(self.sources),
+            sinks=dict(self.sinks),
+        )
+
+    async def commit(self, changes: Changes, /) -> None:
+        self._fail()
+        if self.delay:
+            await asyncio.sleep(self.delay)
+            self._fail()
+        self.places = {w: place for w, place in self.places.items() if w[0] not in changes.forgotten}
+        self.jobs = {key: record for key, record in self.jobs.items() if key not in changes.forgotten}
+        for key, record in changes.jobs.items():
+            bare = msgspec.structs.replace(record.job, extra_vars=None)
+            self.jobs[key] = msgspec.structs.replace(record, job=bare)
+        self.places |= changes.places
+        self.sources |= changes.sources
+        self.sinks |= changes.sinks
+        for letter in changes.dead_letters:
+            self._bury(letter)
+        self.commits.append(changes)
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """Return the kept dead letters, oldest first."""
+        self._fail()
+        return list(self.letters.values())
+
+    def _bury(self, letter: DeadLetter) -> None:
+        self.letters.pop((letter.sink, letter.event_id), None)
+        self.letters[letter.sink, letter.event_id] = letter
+        of_sink = [where for where in self.letters if where[0] == letter.sink]
+        for where in of_sink[:-DEAD_LETTERS_KEPT]:
+            del self.letters[where]
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
