@@ -190,11 +190,23 @@ class State(Protocol):
     """The bridge's memory. Every method raises `StateError` when it cannot do its work."""
 
     async def load(self) -> Snapshot:
-        """Read everything."""
+        """Read everything.
+
+        Places of done or unknown jobs are left out, and so are sinks, with their places, that were
+        removed from the configuration 7 days ago.
+        """
         ...
 
     async def commit(self, changes: Changes, /) -> None:
-        """Write `changes` in one transaction; returning means that they survive a power cut."""
+        """Write `changes` in one transaction; returning means that they survive a power cut.
+
+        What is forgotten goes first, then everything is put: a job may be in both. `extra_vars` of
+        a job are never written.
+        """
+        ...
+
+    async def dead_letters(self) -> Sequence[DeadLetter]:
+        """Return the dead letters, oldest first: of each sink the newest 1,000, one per event id."""
         ...
 
 

@@ -10,12 +10,13 @@ import msgspec
 
 from bridge.errors import StateError
 from bridge.model import DeadLetter, JobKey, JobRecord, Place, SinkRecord, SourceRecord
-from bridge.ports import Changes, Snapshot
+from bridge.ports import Changes, Clock, Snapshot
 
 BASE = 1_780_000_000.0
 """The epoch second at which a FakeClock's event loop shows 0."""
 
 DEAD_LETTERS_KEPT = 1_000
+REMOVED_SINK_KEPT = 7 * 86_400.0
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -72,10 +73,10 @@ class MemoryState:
 
     `commits` are the changes of every commit that succeeded. `failure`, when set, is raised by
     every later call and nothing is written; `delay` is how long a commit takes, in seconds of the
-    event loop's time.
+    event loop's time. Sinks that `clock` shows as removed 7 days ago go at `load`.
     """
 
-    def __init__(self, *, delay: float = 0.0) -> None:
+    def __init__(self, *, delay: float = 0.0, clock: Clock | None = None) -> None:
         self.jobs: dict[JobKey, JobRecord] = {}
         self.places: dict[tuple[JobKey, str], Place] = {}
         self.sources: dict[str, SourceRecord] = {}
@@ -84,9 +85,11 @@ class MemoryState:
         self.commits: list[Changes] = []
         self.failure: StateError | None = None
         self.delay = delay
+        self.clock = clock or FakeClock()
 
     async def load(self) -> Snapshot:
         self._fail()
+        self._clean()
         jobs = {key: record for key, record in self.jobs.items() if not record.done}
         return Snapshot(
             jobs=jobs,
@@ -124,6 +127,13 @@ class MemoryState:
         of_sink = [where for where in self.letters if where[0] == letter.sink]
         for where in of_sink[:-DEAD_LETTERS_KEPT]:
             del self.letters[where]
+
+    def _clean(self) -> None:
+        long_ago = self.clock.now() - REMOVED_SINK_KEPT
+        gone = {n for n, r in self.sinks.items() if r.removed_at is not None and r.removed_at <= long_ago}
+        self.sinks = {name: record for name, record in self.sinks.items() if name not in gone}
+        self.places = {w: place for w, place in self.places.items() if w[1] not in gone and w[0] in self.jobs}
+        self.letters = {w: letter for w, letter in self.letters.items() if w[0] not in gone}
 
     def _fail(self) -> None:
         if self.failure is not None:

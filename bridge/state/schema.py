@@ -1,0 +1,75 @@
+"""The tables of a state file, and how older ones become today's.
+
+A step is never changed once released: what must change is a further step.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bridge.errors import StateError
+
+APPLICATION_ID: Final = 0x41574258
+"""Marks the file as ours (SQLite's application_id): "AWBX"."""
+
+STEPS: Final[tuple[Sequence[str], ...]] = (
+    (
+        """CREATE TABLE jobs (
+            source TEXT NOT NULL, job_type TEXT NOT NULL, job_id INTEGER NOT NULL,
+            done INTEGER NOT NULL, record TEXT NOT NULL,
+            PRIMARY KEY (source, job_type, job_id))""",
+        "CREATE INDEX jobs_by_done ON jobs (done, source, job_type, job_id)",
+        """CREATE TABLE places (
+            source TEXT NOT NULL, job_type TEXT NOT NULL, job_id INTEGER NOT NULL,
+            sink TEXT NOT NULL, place TEXT NOT NULL,
+            PRIMARY KEY (source, job_type, job_id, sink)) WITHOUT ROWID""",
+        "CREATE TABLE sources (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE sinks (
+            name TEXT PRIMARY KEY, removed_at REAL, record TEXT NOT NULL) WITHOUT ROWID""",
+        """CREATE TABLE dead_letters (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, event_id TEXT NOT NULL,
+            type TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL, copy BLOB NOT NULL,
+            UNIQUE (sink, event_id))""",
+        "CREATE INDEX dead_letters_by_sink ON dead_letters (sink, seq)",
+    ),
+)
+"""Step n brings a file from version n to n + 1; `user_version` holds the number of steps done."""
+
+
+def check(db: sqlite3.Connection, path: Path) -> int:
+    """Make sure that `db`, opened from `path`, is a whole state file that this version can read.
+
+    Only reads. Returns the file's version. A file without any table is a new one: version 0.
+
+    Raises:
+        StateError: it is damaged, of another program, or of a newer version.
+        sqlite3.Error: it cannot be read.
+    """
+    answers = [str(row[0]) for row in db.execute("PRAGMA quick_check(3)")]
+    if answers != ["ok"]:
+        raise StateError(
+            f"state file {path} is damaged: move it away, or restore a copy of it ({'; '.join(answers)})"
+        )
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    mark: int = db.execute("PRAGMA application_id").fetchone()[0]
+    empty: bool = not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if not empty and mark != APPLICATION_ID:
+        raise StateError(f"{path} is a database of another program: set state.path to a file of its own")
+    if version > len(STEPS):
+        raise StateError(
+            f"state file {path} was written by a newer version of the bridge (state version {version}, "
+            f"this one knows {len(STEPS)}): start that version again, or restore a copy from before it"
+        )
+    return 0 if empty else version
+
+
+def migrate(db: sqlite3.Connection, version: int) -> None:
+    """Do the steps from `version` on, inside the caller's transaction."""
+    for step in STEPS[version:]:
+        for statement in step:
+            db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {len(STEPS)}")
