@@ -166,11 +166,12 @@ class StatusSeen(msgspec.Struct, frozen=True, kw_only=True):
 class Close(msgspec.Struct, frozen=True, kw_only=True):
     """A job's receipt, written once; every sink's terminal event is built from it.
 
-    `missing` are inclusive ranges of counters.
+    `missing` are inclusive ranges of counters; `last_counter` is the highest that was read.
     """
 
     complete: bool
     events_total: int
+    last_counter: int = 0
     missing: tuple[tuple[int, int], ...] = ()
     hosts: tuple[HostSummary, ...] = ()
     failures: tuple[Failure, ...] = ()
