@@ -87,12 +87,12 @@ class Options(BaseModel):
     """Base of every block of the configuration: frozen, unknown keys are errors.
 
     A field `x: Secret | None` beside a field `x_file: Path | None` is a secret that may be given
-    either way; `config.py` refuses both at once and an unreadable file, `secret` reads it.
+    either way; `config.py` refuses both at once and an unreadable file, `reveal` reads it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    def secret(self, name: str) -> str | None:
+    def reveal(self, name: str) -> str | None:
         """Return the clear text of the secret `name`, its file read anew at each call.
 
         Raises:
