@@ -14,6 +14,9 @@ from typing import Any, Final, NamedTuple
 from bridge.errors import ConfigError, Problem
 from bridge.options import SinkOptions
 from bridge.ports import Sink, SinkContext
+from bridge.sinks.file import FileOptions, open_file
+from bridge.sinks.stdout import StdoutOptions, open_stdout
+from bridge.sinks.webhook import WebhookOptions, open_webhook
 
 ENTRY_POINTS: Final = "awx_event_bridge.sinks"
 """Group of entry points; the name is the `type` in the configuration, the object a `SinkKind`."""
@@ -33,7 +36,11 @@ class SinkKind(NamedTuple):
 
 def builtin_kinds() -> dict[str, SinkKind]:
     """Return the kinds that come with the bridge, by their `type`."""
-    return {}
+    return {
+        "file": SinkKind(FileOptions, open_file),
+        "stdout": SinkKind(StdoutOptions, open_stdout),
+        "webhook": SinkKind(WebhookOptions, open_webhook),
+    }
 
 
 def sink_kinds() -> dict[str, SinkKind]:
