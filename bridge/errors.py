@@ -5,7 +5,8 @@ Clients translate third-party exceptions into these at their door; anything else
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -27,6 +28,12 @@ class Problem(NamedTuple):
         """Render as one line."""
         where = f"line {self.line}: " if self.line is not None else ""
         return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest known name, or the empty string."""
+    found = difflib.get_close_matches(name[:64], list(known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 class ConfigError(BridgeError):

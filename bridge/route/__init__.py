@@ -1,0 +1,12 @@
+"""The rules: which sinks an event goes to, and why.
+
+Pure. Everything is compiled when the configuration is loaded; routing an event cannot fail.
+`docs/configuration.md` describes the language.
+"""
+
+from __future__ import annotations
+
+from bridge.route.match import Matcher, compile_match
+from bridge.route.router import Router, RouteSpec, Verdict, compile_routes
+
+__all__ = ["Matcher", "RouteSpec", "Router", "Verdict", "compile_match", "compile_routes"]
