@@ -1,7 +1,7 @@
 # Everything one does here by hand. Set-up happens by itself, in .venv, and again when a lock changes.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit bench lock clean
+.PHONY: help run test check audit bench docs lock clean
 SHELL  := /bin/bash
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -30,6 +30,9 @@ audit: $(VENV)/dev.stamp ## Look for known holes in what we depend on, and for n
 
 bench: $(VENV)/dev.stamp ## Measure speed; ARGS goes to the benchmark
 	@$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/dev.stamp ## Write the tables of the documentation anew from the code
+	@$(BIN)/python docs/tables.py
 
 lock: $(VENV)/dev.stamp ## Write the locks anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(call compile,requirements.txt,pyproject.toml)

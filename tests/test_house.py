@@ -37,7 +37,7 @@ DOORS = {
     "jinja2": ("render",),
     "prometheus_client": ("observe", "web"),
     "pydantic": ("awx", "cli", "config", "options", "sinks", "state", "web"),
-    "re2": ("redact", "route"),
+    "re2": ("config", "redact", "route"),
     "rich": ("cli",),
     "slack_sdk": ("sinks.slack",),
     "sqlite3": ("state",),
