@@ -3,17 +3,34 @@
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from bridge import config
+from bridge import config, encode
+from bridge.errors import SinkRefusedError, TemporaryDeliveryError
+from bridge.ports import SinkContext
+from tests.support.fakes import FakeClock
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SECRETS = {"AWX_TOKEN": "t", "SLACK_TOKEN": "xoxb-1", "CMDB_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+EVENT = encode.to_event(
+    {
+        "id": "prod/job/1/status/failed",
+        "type": "awx.job.failed",
+        "time": "2026-01-01T00:00:00Z",
+        "source": "prod",
+        "job_name": "deploy",
+    },
+    key="prod/job/1",
+)
 
 
 def name(path):
@@ -66,6 +83,17 @@ def test_commands_exist(words):
     if Path(words[0]).name == "make":
         targets = set(re.findall(r"^([a-z]+):(?!=)", MAKEFILE, re.MULTILINE))
         assert set(words[1:]) <= targets
+    if Path(words[0]).name == "awx-bridge":
+        path = [word for word in words[1:] if re.fullmatch(r"[a-z-]+", word) and not word.startswith("-")]
+        shown = subprocess.run(
+            [sys.executable, "-m", "bridge", *path, "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert shown.returncode == 0, shown.stderr
+        assert [word for word in words if word.startswith("--") and word not in shown.stdout] == []
     ours = [word for word in words[1:] if word.startswith(("deploy/", "docs/", "requirements"))]
     assert [word for word in ours if not (ROOT / word).exists()] == []
 
@@ -86,3 +114,30 @@ def test_the_indexes_name_every_page():
 def test_tables_say_what_the_code_says(page):
     text = page.read_text(encoding="utf-8")
     assert text == runpy.run_path(str(ROOT / "docs" / "tables.py"))["rewritten"](text), "run `make docs`"
+
+
+async def test_the_sink_that_contributing_shows_keeps_a_sinks_promises(tmp_path, monkeypatch):
+    [sample] = blocks("python")
+    (tmp_path / "mattermost.py").write_text(sample.values[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    import mattermost  # noqa: PLC0415 - it exists only now
+
+    statuses, posted = iter([200, 503, 403]), []
+
+    async def answer(request):
+        posted.append(await request.json())
+        return web.Response(status=next(statuses))
+
+    app = web.Application()
+    app.router.add_post("/hooks/1", answer)
+    async with TestServer(app) as server:
+        options = mattermost.MattermostOptions(
+            type="mattermost", url=str(server.make_url("/hooks/1")), channel="town-square"
+        )
+        context = SinkContext(bridge="b", name="chat", clock=FakeClock())
+        async with mattermost.open_mattermost(options, context) as sink:
+            await sink.send([EVENT])
+            for error in (TemporaryDeliveryError, SinkRefusedError):
+                with pytest.raises(error):
+                    await sink.send([EVENT])
+    assert posted == [{"text": "deploy: awx.job.failed"}] * 3

@@ -36,7 +36,7 @@ DOORS = {
     "aiokafka": ("sinks.kafka",),
     "jinja2": ("render",),
     "prometheus_client": ("observe", "web"),
-    "pydantic": ("awx", "cli", "config", "options", "sinks", "state", "web"),
+    "pydantic": ("awx", "cli", "config", "options", "redact", "sinks", "state", "web"),
     "re2": ("config", "redact", "route"),
     "rich": ("cli",),
     "slack_sdk": ("sinks.slack",),
