@@ -88,7 +88,7 @@ _BRIDGE: Final[Mapping[str, Look]] = {
     "bridge.source.up": Look("🟢", _GREEN, "The bridge reads from AWX {source} again"),
     "bridge.sink.parked": Look("🔴", _RED, "The sink {sink} refuses everything and is parked"),
     "bridge.sink.resumed": Look("🟢", _GREEN, "The sink {sink} accepts events again"),
-    "bridge.events.missing": Look("⚠️", _AMBER, "Job events were lost before the bridge could read them"),
+    "bridge.events.missing": Look("⚠️", _AMBER, "Job events never became readable"),
     "bridge.heartbeat": Look("💓", _GREY, "The bridge is alive"),
 }
 _JOB_FACTS: Final = (
