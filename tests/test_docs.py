@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from aiohttp import web
@@ -116,12 +117,11 @@ def test_tables_say_what_the_code_says(page):
     assert text == runpy.run_path(str(ROOT / "docs" / "tables.py"))["rewritten"](text), "run `make docs`"
 
 
-async def test_the_sink_that_contributing_shows_keeps_a_sinks_promises(tmp_path, monkeypatch):
+async def test_the_sink_that_contributing_shows_keeps_a_sinks_promises(monkeypatch):
     [sample] = blocks("python")
-    (tmp_path / "mattermost.py").write_text(sample.values[0], encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    import mattermost  # noqa: PLC0415 - it exists only now
-
+    mattermost = ModuleType("mattermost")
+    monkeypatch.setitem(sys.modules, "mattermost", mattermost)
+    exec(compile(sample.values[0], "CONTRIBUTING.md", "exec"), vars(mattermost))
     statuses, posted = iter([200, 503, 403]), []
 
     async def answer(request):
