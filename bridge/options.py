@@ -10,12 +10,22 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 _DURATION: Final = re.compile(
     r"(?:(?P<d>\d+(?:\.\d+)?)d)?(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?"
     r"(?:(?P<s>\d+(?:\.\d+)?)s)?(?:(?P<ms>\d+)ms)?"
 )
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SIZE: Final = re.compile(r"(?P<n>\d+)\s*(?P<unit>|B|KB|KiB|MB|MiB|GB|GiB)", re.IGNORECASE)
 _SIZE_UNITS: Final = {
@@ -39,6 +49,9 @@ def parse_duration(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("a duration is a number of seconds or a text like 10s, 2m, 1h30m")
     if isinstance(value, int | float):
+        seconds = float(value)
+    elif _NUMBER.fullmatch(value.strip()):
+        # What `${WAIT}` gives is a text.
         seconds = float(value)
     else:
         match = _DURATION.fullmatch(value.strip())
@@ -91,6 +104,19 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tell_booleans_from_the_rest(cls, value: object, info: ValidationInfo) -> object:
+        """Take true and false alone as booleans (YAML 1.2), or the texts that `${VAR}` gives."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if kind is bool:
+            value = {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+            if not isinstance(value, bool):
+                raise ValueError("must be true or false")
+        elif kind in (int, float) and isinstance(value, bool):
+            raise ValueError("must be a number")
+        return value
 
     def reveal(self, name: str) -> str | None:
         """Return the clear text of the secret `name`, its file read anew at each call.

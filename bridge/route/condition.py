@@ -266,7 +266,7 @@ def _regex(operand: object, report: Report) -> tuple[Test, str] | None:
     try:
         return _on_text(search_test(operand)), f"something that the regex {show(operand)} finds"
     except ValueError as err:
-        report("", f"this is no RE2 regular expression: {err}")
+        report("", str(err))
         return None
 
 

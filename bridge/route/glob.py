@@ -55,7 +55,7 @@ def search_test(pattern: str) -> TextTest:
     try:
         search = re2.compile(pattern.encode(), options).search
     except re2.error as err:
-        raise ValueError(_reason(err)) from err
+        raise ValueError(f"this is no RE2 regular expression: {_reason(err)}") from err
 
     def test(text: str) -> bool:
         # Bytes, because RE2 wants them; half a surrogate pair must not raise in the middle of routing.

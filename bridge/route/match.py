@@ -12,11 +12,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bridge import contract
 from bridge.errors import ConfigError, Problem, did_you_mean
 from bridge.route.condition import MAX_NESTING, Condition, Possible, parse_condition, show
 
 NESTED_FIELDS: Final = frozenset({"event_data", "hosts", "failures"})
 """Fields that hold objects: `event_data.res.rc` and `failures.message` reach inside."""
+
+JOB_FIELDS: Final = frozenset({"source", *contract.names(contract.JOB)})
+"""Fields of a job itself, known as soon as it is discovered: what `jobs.exclude` may name."""
 
 _ENCODED: Final = (msgspec.Raw, bytes)
 
