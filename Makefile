@@ -25,8 +25,8 @@ check: $(VENV)/dev.stamp ## Check format, lint, types and who imports whom
 	@$(BIN)/lint-imports
 
 audit: $(VENV)/dev.stamp ## Look for known holes in what we depend on, and for new ones in what we wrote
+	@$(BIN)/bandit --quiet --recursive bridge
 	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt
-	@$(BIN)/bandit --quiet --recursive bridge simulator
 
 bench: $(VENV)/dev.stamp ## Measure speed; ARGS goes to the benchmark
 	@$(BIN)/python -m bench $(ARGS)
