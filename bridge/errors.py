@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import NamedTuple
 
 
@@ -65,6 +66,11 @@ class SourceRefused(SourceError):
         """Keep the HTTP status."""
         self.status = status
         super().__init__(message)
+
+    @property
+    def gone(self) -> bool:
+        """Whether AWX has no such thing (any more)."""
+        return self.status == int(HTTPStatus.NOT_FOUND)
 
 
 class SourceDataError(SourceError):

@@ -67,6 +67,8 @@ class Lane:
         self._ready: OrderedDict[str, Stream] = OrderedDict()
         self._room = asyncio.Event()
         self._room.set()
+        self._drained = asyncio.Event()
+        self._drained.set()
         self.wake = asyncio.Event()
 
     @property
@@ -74,10 +76,9 @@ class Lane:
         """Whether the lane should be spared until it has room."""
         return not self._room.is_set()
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing waits and nothing is under way."""
-        return not any(stream.outstanding for stream in self._streams.values())
+    async def drained(self) -> None:
+        """Wait until nothing waits and nothing is under way: for as long as the sink takes."""
+        await self._drained.wait()
 
     async def room(self) -> None:
         """Wait until the lane is no longer full: for as long as the sink takes."""
@@ -122,6 +123,7 @@ class Lane:
         stream.queue.append(event)
         stream.outstanding += 1
         self.bytes += event.size
+        self._drained.clear()
         if self.bytes >= self._capacity:
             self._room.clear()
         self._mark(stream)
@@ -223,3 +225,5 @@ class Lane:
         self.bytes -= size
         if self.bytes <= self._capacity // 2:
             self._room.set()
+        if self.bytes <= 0:
+            self._drained.set()

@@ -31,6 +31,13 @@ Listing = Literal["unified_jobs", "system_jobs", "workflow_approvals"]
 """AWX's lists that together show every job (awx/main/access.py: unified_jobs has no approvals)."""
 
 
+def listing_of(job_type: str) -> Listing:
+    """Return the list that shows jobs of this type."""
+    if job_type == "system_job":
+        return "system_jobs"
+    return "workflow_approvals" if job_type == "workflow_approval" else "unified_jobs"
+
+
 class Purpose(IntEnum):
     """What a request to AWX is for; a lower number is served first when the budget is short."""
 
@@ -243,4 +250,5 @@ __all__ = [
     "Snapshot",
     "Source",
     "State",
+    "listing_of",
 ]

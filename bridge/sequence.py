@@ -133,6 +133,24 @@ class Sequencer:
         self._release(out)
         return out
 
+    def finish(self) -> list[Release | GivenUp]:
+        """Give up every gap now and release what is held: the job is about to be closed."""
+        for gap in self._gaps:
+            for low, high in gap.counters.pairs():
+                self._over.add(low, high)
+        self._gaps = []
+        out: list[Release | GivenUp] = []
+        self._release(out)
+        return out
+
+    def missing(self) -> Ranges:
+        """Return the counters up to `top` that have not been read."""
+        missing = Ranges(self.wanted.pairs())
+        for part in (self.unreadable, self._over, *(gap.counters for gap in self._gaps)):
+            for low, high in part.pairs():
+                missing.add(low, high)
+        return missing
+
     def _reach(self, counter: int, fresh: Ranges) -> None:
         fresh.add(self.top + 1, counter - 1)
         self.top = max(self.top, counter)

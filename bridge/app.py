@@ -1,0 +1,222 @@
+"""The composition root: a configuration becomes objects, the objects become one task group.
+
+The way of the data: watch finds jobs, tails read their events, lanes carry them, deliveries send
+them, the keeper writes down how far each sink has got. Nothing here decides anything about them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final
+
+from bridge.assemble import check_destinations, open_sinks, scope_of
+from bridge.awx import open_source
+from bridge.backoff import full_jitter
+from bridge.config import Config
+from bridge.contract import FIELDS
+from bridge.deliver import Delivery, Health
+from bridge.encode import iso
+from bridge.follow import Following
+from bridge.followed import Feed
+from bridge.keep import Keeper
+from bridge.lane import Lane
+from bridge.model import JobKey, Place
+from bridge.ports import Clock, Observer, Sink, Snapshot, Source
+from bridge.prepare import Preparer
+from bridge.redact import Redactor
+from bridge.route import compile_routes
+from bridge.state.sqlite import open_state
+from bridge.watch import SourceParked, Watch
+
+LIVE_READS: Final = 8
+CATCH_UP_READS: Final = 4
+"""Reads of one source that may be under way or wait for the budget at a time: bounds the memory."""
+
+
+class Bridge:
+    """Everything that runs, put together from the configuration and what state remembers."""
+
+    def __init__(
+        self, config: Config, snapshot: Snapshot, *, keeper: Keeper, clock: Clock, observer: Observer
+    ) -> None:
+        """Compile the rules; then `add_sink` each sink, then `add_source` each source."""
+        self.config = config
+        self.lanes: dict[str, Lane] = {}
+        self.deliveries: dict[str, Delivery] = {}
+        self.watches: dict[str, Watch] = {}
+        self.followings: dict[str, Following] = {}
+        self.parked: dict[str, str] = {}
+        self._snapshot = snapshot
+        self._keeper = keeper
+        self._clock = clock
+        self._observer = observer
+        self._routes = compile_routes(config.route_specs, known_fields=FIELDS)
+        self._redactor = Redactor(config.redact)
+        self._chance = random.SystemRandom()
+        self._own = self._preparer(public_url="")
+        self._announced = 0
+
+    def _preparer(self, *, public_url: str) -> Preparer:
+        return Preparer(
+            public_url=public_url,
+            redactor=self._redactor,
+            routes=self._routes,
+            max_hosts=self.config.max_hosts,
+        )
+
+    def _backoff(self, attempt: int) -> float:
+        return 0.2 + full_jitter(attempt, self._chance, cap=30.0)
+
+    def add_sink(self, name: str, sink: Sink) -> None:
+        """Give `sink` its lane and the loop that empties it."""
+        options = self.config.sinks[name]
+        lane = Lane(name, batching=options.batching, moved=partial(self._moved, name))
+        self.lanes[name] = lane
+        self.deliveries[name] = Delivery(
+            lane,
+            sink,
+            backoff=self._backoff,
+            retry_for=options.retry_for,
+            bury=self._keeper.dead_letter,
+            changed=self._sink_changed,
+            clock=self._clock,
+            observer=self._observer,
+        )
+
+    def add_source(self, source: Source) -> None:
+        """Watch `source` and go on with the jobs that state remembers of it."""
+        options = self.config.sources[source.name]
+        public_url = options.public_url or options.url
+        feed = Feed(
+            source=source,
+            preparer=self._preparer(public_url=public_url),
+            lanes=self.lanes,
+            wanting=frozenset(name for name in self.lanes if self._routes.wants_events(name)),
+            keeper=self._keeper,
+            clock=self._clock,
+            observer=self._observer,
+            backoff=self._backoff,
+            gap_wait=options.gap_wait,
+            close_wait=options.close_wait,
+            page_limit=options.page_limit,
+            live=asyncio.Semaphore(LIVE_READS),
+            behind=asyncio.Semaphore(CATCH_UP_READS),
+        )
+        following = Following(feed, done=[key for key in self._snapshot.done if key.source == source.name])
+        self.followings[source.name] = following
+        for key, record in self._snapshot.jobs.items():
+            if key.source == source.name:
+                following.restore(record, self._places(key))
+        self.watches[source.name] = Watch(
+            feed,
+            following,
+            record=self._snapshot.sources.get(source.name),
+            scope=scope_of(options, public_url=public_url),
+            announce=self.announce,
+        )
+
+    def _places(self, key: JobKey) -> dict[str, Place]:
+        places = self._snapshot.places
+        return {name: places[key, name] for name in self.lanes if (key, name) in places}
+
+    def _moved(self, sink: str, key: JobKey, place: Place) -> None:
+        self.followings[key.source].moved(sink, key, place)
+
+    def _sink_changed(self, sink: str, health: Health, reason: str) -> None:
+        kind = "bridge.sink.parked" if health is Health.PARKED else "bridge.sink.resumed"
+        self.announce(kind, self.config.name, {"sink": sink, "reason": reason or None})
+
+    def announce(self, kind: str, source: str, facts: Mapping[str, object]) -> None:
+        """Route one of the bridge's own events like any other."""
+        self._announced += 1
+        now = self._clock.now()
+        prepared = self._own.own(
+            kind, bridge=self.config.name, source=source, time=iso(now), facts=facts, unique=self._announced
+        )
+        for name in prepared.sinks:
+            self.lanes[name].offer(prepared.event)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set; then finish what is on its way, within `drain_timeout`."""
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(self._keeper.run(), name="keep")
+            delivering = [
+                tasks.create_task(delivery.run(), name=f"deliver {name}")
+                for name, delivery in self.deliveries.items()
+            ]
+            reading = [tasks.create_task(self._read(name), name=f"read {name}") for name in self.watches]
+            self._observer.note("bridge.started", sources=sorted(self.watches), sinks=sorted(self.lanes))
+            await stop.wait()
+            self._observer.note("bridge.stopping", waits_at_most=self.config.drain_timeout)
+            await _end(reading)
+            await self._drain()
+            await _end(delivering)
+            await _end([keeping])
+        self._observer.note("bridge.stopped")
+
+    async def _read(self, name: str) -> None:
+        """Watch and follow one source; park it when another AWX answers."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.watches[name].run(), name=f"watch {name}")
+                tasks.create_task(self.followings[name].run(), name=f"follow {name}")
+        except* SourceParked as group:
+            parked = group.exceptions[0]
+            self.parked[name] = str(parked)
+            trouble = parked.trouble if isinstance(parked, SourceParked) else "replaced"
+            self._observer.note(f"source.{trouble}", source=name, reason=str(parked))
+            self.announce("bridge.source.down", name, {"reason": str(parked)})
+
+    async def _drain(self) -> None:
+        """Wait until every healthy sink has what is queued for it, at most `drain_timeout`."""
+        try:
+            async with asyncio.timeout(self.config.drain_timeout):
+                for lane in self._healthy():
+                    await lane.drained()
+        except TimeoutError:
+            return
+
+    def _healthy(self) -> list[Lane]:
+        return [self.lanes[n] for n, d in self.deliveries.items() if d.health < Health.DOWN]
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel `tasks` and wait for their end; what they raise reaches the task group that owns them."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+async def run(
+    config: Config,
+    *,
+    stop: asyncio.Event,
+    clock: Clock,
+    observer: Observer,
+    accept: Collection[str] = (),
+) -> None:
+    """Run the bridge until `stop` is set.
+
+    `accept` names the sinks whose changed destination is wanted.
+
+    Raises:
+        ConfigError: something only shows when it is opened, or a destination changed.
+        StateError: state cannot be read or written, or another bridge owns it.
+        BaseExceptionGroup: a bug.
+    """
+    async with AsyncExitStack() as stack:
+        state = await stack.enter_async_context(open_state(config.state.path, owner=config.name, clock=clock))
+        snapshot = await state.load()
+        keeper = Keeper(state, observer)
+        check_destinations(config, snapshot, keeper=keeper, accept=accept, now=clock.now())
+        bridge = Bridge(config, snapshot, keeper=keeper, clock=clock, observer=observer)
+        for name, sink in (await open_sinks(config, stack, clock=clock)).items():
+            bridge.add_sink(name, sink)
+        for name, options in config.sources.items():
+            bridge.add_source(await stack.enter_async_context(open_source(name, options, clock=clock)))
+        await bridge.run(stop)

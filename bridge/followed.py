@@ -1,0 +1,338 @@
+"""One open job: its status log, its receipt, and what each sink's lane was offered of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from bridge import encode
+from bridge.keep import Keeper
+from bridge.lane import Lane
+from bridge.model import (
+    TERMINAL_STATUSES,
+    AwxEvent,
+    Close,
+    DeadLetter,
+    Job,
+    JobKey,
+    JobRecord,
+    Place,
+    StatusSeen,
+)
+from bridge.ports import Clock, Observer, Source
+from bridge.prepare import Prepared, Preparer
+from bridge.sequence import GivenUp, Release
+
+FINAL_STATUSES: Final = TERMINAL_STATUSES | {"deleted"}
+
+ROWS_AT_ONCE: Final = 100
+"""Rows prepared before other tasks get their turn: some 5 ms of work."""
+
+
+class Feed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What all loops of one source share.
+
+    `wanting` are the sinks that some rule could send job events to. `backoff` gives the wait in
+    seconds before try 1, 2, …. `live` and `behind` bound how many reads of live tails and of
+    catch-ups may be under way at a time, which bounds the pages in memory.
+    """
+
+    source: Source
+    preparer: Preparer
+    lanes: Mapping[str, Lane]
+    wanting: frozenset[str]
+    keeper: Keeper
+    clock: Clock
+    observer: Observer
+    backoff: Callable[[int], float]
+    gap_wait: float
+    close_wait: float
+    page_limit: int
+    live: asyncio.Semaphore
+    behind: asyncio.Semaphore
+
+
+class Followed:
+    """One job between its discovery and the moment at which every sink has all of it.
+
+    `released` is the counter up to which the live tail has offered. Sinks in `lagging` are served
+    by the catch-up instead. `changed` is set whenever the status log grows; `attached` whenever a
+    sink has caught up.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        record: JobRecord,
+        places: Mapping[str, Place],
+        *,
+        fallen_behind: Callable[[Followed], None],
+    ) -> None:
+        """Open the job in every lane; `fallen_behind` is called when a sink begins to lag."""
+        self.feed = feed
+        self.record = record
+        self.changed = asyncio.Event()
+        self.attached = asyncio.Event()
+        self.turn = asyncio.Lock()
+        self.lagging: set[str] = set()
+        self.catching_up = False
+        self._fallen_behind = fallen_behind
+        self._prepared: dict[int, Prepared] = {}
+        for name, lane in feed.lanes.items():
+            lane.open(record.job.key, places.get(name, Place()))
+        self.released = self._resume()
+
+    def _resume(self) -> int:
+        """Choose where the live tail goes on; sinks far behind that lag from the start."""
+        if self.record.close is not None:
+            last = self.record.statuses[-1].number
+            late = (n for n, lane in self.feed.lanes.items() if lane.stream(self.key).status_number < last)
+            self.lagging.update(late)
+            return self.record.close.last_counter
+        offered = {lane.name: lane.stream(self.key).offered for lane in self.reading()}
+        if not offered:
+            return 0
+        most, least = max(offered.values()), min(offered.values())
+        if most - least <= self.feed.page_limit:
+            return least
+        self.lagging.update(name for name, counter in offered.items() if counter < most)
+        return most
+
+    @property
+    def key(self) -> JobKey:
+        """The job's identity."""
+        return self.record.job.key
+
+    @property
+    def gone(self) -> bool:
+        """Whether AWX no longer has the job."""
+        return bool(self.record.statuses) and self.record.statuses[-1].status == "deleted"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be read of this job: it is closed, or gone."""
+        return self.record.close is not None or self.gone
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the last status seen is terminal."""
+        return self.record.job.terminal
+
+    @property
+    def settled(self) -> bool:
+        """Whether every sink has settled all of this job."""
+        if not self.over or self.lagging or self.catching_up:
+            return False
+        last = self.record.statuses[-1].number if self.record.statuses else 0
+        streams = (lane.stream(self.key) for lane in self.feed.lanes.values())
+        return all(stream.status_number >= last and not stream.outstanding for stream in streams)
+
+    def reading(self) -> list[Lane]:
+        """Return the lanes that some rule could send events of this job to."""
+        if not self.record.job.has_events:
+            return []
+        return [self.feed.lanes[name] for name in self.feed.lanes if name in self.feed.wanting]
+
+    def live(self) -> list[Lane]:
+        """Return the lanes that the live tail serves."""
+        return [lane for lane in self.reading() if lane.name not in self.lagging]
+
+    def fall_behind(self, lane: Lane) -> None:
+        """Leave `lane` to the catch-up."""
+        if lane.name not in self.lagging:
+            self.lagging.add(lane.name)
+            self._fallen_behind(self)
+
+    def see(self, job: Job, now: float) -> bool:
+        """Take in what a list of AWX shows of this job; whether its status is another one now."""
+        before = self.record.job.status
+        self.record = msgspec.structs.replace(self.record, job=job)
+        if job.status in (before, "new") or self.gone:
+            return False
+        self.log(job.status, time=_moment(job), now=now)
+        return True
+
+    def log(self, status: str, *, time: str | None, now: float) -> None:
+        """Append to the status log and have it kept."""
+        log = self.record.statuses
+        previous = log[-1].status if log else None
+        seen = StatusSeen(
+            number=len(log) + 1,
+            status=status,
+            repeat=1 + sum(entry.status == status for entry in log),
+            previous=previous,
+            time=time or encode.iso(now),
+            corrects=previous if previous in TERMINAL_STATUSES and status in TERMINAL_STATUSES else None,
+        )
+        self.record = msgspec.structs.replace(self.record, statuses=(*log, seen))
+        self.feed.keeper.job(self.record)
+        self.feed.observer.note(
+            "job.status_seen", source=self.feed.source.name, job=str(self.key), status=status
+        )
+
+    async def vanish(self) -> None:
+        """AWX no longer has this job: say so once, and close it as far as it was read."""
+        if self.gone:
+            return
+        if self.terminal and self.record.close is None:
+            close = Close(complete=False, events_total=self.released, last_counter=self.released)
+            self.record = msgspec.structs.replace(self.record, close=close)
+        self.log("deleted", time=None, now=self.feed.clock.now())
+        self.feed.observer.note("job.deleted", source=self.feed.source.name, job=str(self.key))
+        await self._is_over()
+
+    async def close(self, close: Close) -> None:
+        """Write the receipt, once, and let every sink have the job's last status."""
+        self.record = msgspec.structs.replace(self.record, close=close)
+        feed, name = self.feed, self.feed.source.name
+        feed.keeper.job(self.record)
+        missing = sum(high - low + 1 for low, high in close.missing)
+        feed.observer.note(
+            "job.closed" if close.complete else "job.closed_incomplete",
+            source=name,
+            job=str(self.key),
+            status=self.record.job.status,
+            events=close.events_total,
+            missing=missing,
+        )
+        feed.observer.count("jobs_closed_total", source=name, complete=str(close.complete).lower())
+        if missing:
+            feed.observer.count("events_missing_total", missing, source=name)
+        await self._is_over()
+
+    async def _is_over(self) -> None:
+        await self.feed.keeper.durable()
+        self.offer_statuses()
+        self.changed.set()
+        self.attached.set()
+
+    def offer_statuses(self, lanes: Iterable[Lane] | None = None, *, last: bool = True) -> None:
+        """Offer each lane (default: those that keep up) the statuses it has not been offered.
+
+        A terminal status waits until the job is over, and for a lane that still lacks events
+        (`last=False`) until it has them.
+        """
+        for lane in [*(self._with_room() if lanes is None else lanes)]:
+            stream = lane.stream(self.key)
+            for seen in self.record.statuses[stream.statuses :]:
+                if seen.status in FINAL_STATUSES and not (last and self.over):
+                    break
+                prepared = self._status(seen)
+                if lane.name in prepared.sinks:
+                    lane.offer(prepared.event)
+                else:
+                    lane.spare_status(self.key, seen.number)
+            lane.report(stream)
+
+    def _with_room(self) -> list[Lane]:
+        """Return the lanes that the catch-up does not serve; a full one is left to it."""
+        for lane in self.feed.lanes.values():
+            if lane.full:
+                self.fall_behind(lane)
+        return [lane for name, lane in self.feed.lanes.items() if name not in self.lagging]
+
+    def _status(self, seen: StatusSeen) -> Prepared:
+        prepared = self._prepared.get(seen.number)
+        if prepared is None:
+            job = msgspec.structs.replace(self.record.job, status=seen.status)
+            prepared = self.feed.preparer.status(seen, job, self.record.close)
+            self._prepared[seen.number] = prepared
+            self._count_redactions(prepared)
+        return prepared
+
+    async def hand(self, lanes: Sequence[Lane], released: Sequence[Release | GivenUp]) -> None:
+        """Offer `released` to `lanes`, in order; then report how their places moved."""
+        for at, item in enumerate(released):
+            if isinstance(item, GivenUp):
+                self._give_up(lanes, item)
+            else:
+                self._release(lanes, item)
+            if at % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        for lane in lanes:
+            lane.report(lane.stream(self.key))
+
+    def _give_up(self, lanes: Iterable[Lane], item: GivenUp) -> None:
+        for lane in lanes:
+            lane.give_up(self.key, item.low, item.high)
+            stream = lane.stream(self.key)
+            stream.offered = max(stream.offered, item.high)
+
+    def _release(self, lanes: Iterable[Lane], item: Release) -> None:
+        for repeat, row in enumerate(item.rows, item.repeat):
+            prepared = self._row(row, repeat=repeat, late=item.late)
+            for lane in lanes:
+                if prepared is None:
+                    self._trip(lane, row, repeat)
+                elif lane.name in prepared.sinks:
+                    lane.offer(prepared.event)
+                else:
+                    lane.spare(self.key, row.counter, repeat=repeat)
+        for lane in lanes:
+            stream = lane.stream(self.key)
+            stream.offered = max(stream.offered, item.counter)
+
+    def _row(self, row: AwxEvent, *, repeat: int, late: bool) -> Prepared | None:
+        """Prepare one row; None when our own code trips over it: one event must not stop the rest."""
+        try:
+            prepared = self.feed.preparer.event(row, self.record.job, repeat=repeat, late=late)
+        except Exception as error:  # noqa: BLE001 - the tail's guard, see docs/adr
+            self.feed.observer.note(
+                "event.tripped",
+                source=self.feed.source.name,
+                job=str(self.key),
+                counter=row.counter,
+                error=f"{type(error).__name__} in {_where(error)}",
+            )
+            return None
+        self._count_redactions(prepared)
+        return prepared
+
+    def _count_redactions(self, prepared: Prepared) -> None:
+        if prepared.redactions:
+            self.feed.observer.count("redactions_total", prepared.redactions, source=self.feed.source.name)
+
+    def _trip(self, lane: Lane, row: AwxEvent, repeat: int) -> None:
+        self.feed.keeper.dead_letter(
+            DeadLetter(
+                sink=lane.name,
+                event_id=encode.event_id(self.key, row.counter, repeat),
+                type=f"awx.event.{row.event or 'unknown'}",
+                reason="bug",
+                at=self.feed.clock.now(),
+                copy=b"",
+            )
+        )
+        self.feed.observer.count("events_dead_lettered_total", sink=lane.name)
+        lane.spare(self.key, row.counter, repeat=repeat)
+
+
+def _moment(job: Job) -> str | None:
+    """Return AWX's own time of the job's status, None where it has none."""
+    if job.terminal:
+        return job.finished
+    return {"pending": job.created, "running": job.started}.get(job.status)
+
+
+def _where(error: BaseException) -> str:
+    """Name the place of a bug without its message, which may quote a payload."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown place"
+    return f"{trace.tb_frame.f_code.co_qualname}, line {trace.tb_lineno}"
+
+
+async def first(waits: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Return when the first of `waits` is over; the others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,278 @@
+"""Reads one job's events as they become readable, releases them in order, and closes the job.
+
+The live tail: it serves the sinks that keep up. Whoever falls behind is left to the catch-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Final
+
+import msgspec
+
+from bridge.closing import Closing, Step
+from bridge.errors import SourceDataError, SourceError, SourceRefused, SourceUnavailable
+from bridge.followed import Feed, Followed, first
+from bridge.ledger import Ranges
+from bridge.model import Close, EventPage, Failure, HostSummary
+from bridge.ports import Purpose
+from bridge.sequence import Ask, GivenUp, Release, Sequencer
+
+POLL_SOON: Final = 1.0
+POLL_SELDOM: Final = 5.0
+"""Seconds between two reads of a running job: after news, and after a long silence."""
+
+WANTED_EVERY: Final = 10.0
+"""Seconds between two asks for counters that were given up."""
+
+HELD_BYTES: Final = 4 << 20
+"""Held rows above which no news is read until the gap is filled or given up."""
+
+TYPES_WITH_STATS: Final = frozenset({"job", "project_update", "ad_hoc_command"})
+"""Job types that end with a stats event (awx/main/models/events.py, WRAPUP_EVENT)."""
+
+SETTLE: Final = 10.0
+"""Seconds a terminal status must stand before "no events" is believed."""
+
+UNREAD_TRIES: Final = (1.0, 2.0, 4.0, 8.0)
+"""Waits before each try to prove the count of a job that nobody reads; then it is read after all."""
+
+
+class Tail:
+    """The live reading of one job."""
+
+    def __init__(self, followed: Followed) -> None:
+        """Go on where `followed` says."""
+        self._job = followed
+        self._feed: Feed = followed.feed
+        self._closing: Closing | None = None
+        self._pause = POLL_SOON
+        self._failures = 0
+        self._asked_wanted = 0.0
+        self._swept = False
+
+    async def run(self) -> None:
+        """Read until the job is closed or gone."""
+        job = self._job
+        if not job.reading():
+            while not (job.terminal or job.gone):
+                await self._changed(None)
+            if not job.record.job.has_events:
+                while not job.over:
+                    await self._guarded(self._close(Close(complete=True, events_total=0)))
+            elif not job.over:
+                await self._prove_unread()
+        if not job.over:
+            await self._read_on()
+
+    async def _prove_unread(self) -> None:
+        """Close a job whose events no sink wants by its counts alone, where they agree soon."""
+        for wait in UNREAD_TRIES:
+            await self._changed(wait)
+            counts: list[int] = []
+            if await self._guarded(self._agree(counts)):
+                rows, top = counts
+                proof = Close(complete=True, events_total=rows, last_counter=top)
+                while not self._job.over:
+                    await self._guarded(self._close(proof))
+                return
+
+    async def _agree(self, counts: list[int]) -> bool:
+        counts[:] = await self._feed.source.event_count(self._job.key)
+        return counts[0] > 0 and await self._feed.source.emitted_is(self._job.key, counts[0])
+
+    async def _read_on(self) -> None:
+        job = self._job
+        while not (job.over or job.terminal or job.record.job.status == "running"):
+            await self._changed(None)
+        sequencer = self._resume()
+        while not job.over:
+            await self._have_room()
+            async with self._feed.live:
+                full = await self._guarded(self._read(sequencer))
+            if job.terminal and full is False and await self._guarded(self._try_close(sequencer)):
+                return
+            if not full:
+                await self._changed(self._pause)
+
+    def _resume(self) -> Sequencer:
+        job = self._job
+        wanted = Ranges()
+        repeats: dict[int, int] = {}
+        for lane in job.live():
+            ledger = lane.stream(job.key).ledger
+            for low, high in ledger.wanted.pairs():
+                wanted.add(low, min(high, job.released))
+            repeats.update(ledger.repeats)
+        return Sequencer(
+            after=job.released,
+            wanted=wanted,
+            gap_wait=self._feed.gap_wait,
+            rows=job.released - len(wanted) + sum(repeats.values()),
+            repeats=repeats if job.key.job_type == "inventory_update" else None,
+        )
+
+    async def _changed(self, seconds: float | None) -> None:
+        """Wait for the next status, at most `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._job.changed.wait()
+        except TimeoutError:
+            return
+        self._job.changed.clear()
+        self._pause = POLL_SOON
+
+    async def _guarded(self, asking: Awaitable[bool]) -> bool | None:
+        """Await an exchange with AWX; None when it failed and the wait for the next try is over."""
+        try:
+            answer = await asking
+        except SourceRefused as error:
+            if not error.gone or not await self._is_gone():
+                await self._hold_on(error)
+            return None
+        except (SourceUnavailable, SourceDataError) as error:
+            await self._hold_on(error)
+            return None
+        self._failures = 0
+        return answer
+
+    async def _is_gone(self) -> bool:
+        """Whether AWX has no such job any more (a 404 of a list alone does not prove it)."""
+        try:
+            await self._feed.source.job(self._job.key)
+        except SourceRefused as error:
+            if error.gone:
+                await self._job.vanish()
+                return True
+        except SourceError:
+            return False
+        return False
+
+    async def _hold_on(self, error: SourceError) -> None:
+        self._failures += 1
+        asked = error.retry_after if isinstance(error, SourceUnavailable) else None
+        await self._changed(asked or self._feed.backoff(self._failures))
+
+    async def _have_room(self) -> None:
+        """Wait for a sink that can take events; the ones that cannot are left behind."""
+        while self._job.reading() and not self._job.gone:
+            lanes = self._job.live()
+            if any(not lane.full for lane in lanes):
+                for lane in lanes:
+                    if lane.full:
+                        self._job.fall_behind(lane)
+                return
+            if lanes:
+                await first(lane.room() for lane in lanes)
+            else:
+                self._job.attached.clear()
+                await first([self._job.attached.wait(), self._job.changed.wait()])
+
+    async def _read(self, sequencer: Sequencer) -> bool:
+        """Read once what is due; whether there is more to read at once."""
+        loop = asyncio.get_running_loop()
+        job = self._job
+        late = loop.time() - self._asked_wanted >= min(WANTED_EVERY, self._feed.close_wait / 4)
+        if late:
+            self._asked_wanted = loop.time()
+        urgent = job.terminal or sequencer.gaps > 0
+        full = news = False
+        for ask in sequencer.plan(wanted=late, hold=sequencer.held_bytes > HELD_BYTES):
+            try:
+                page = await self._ask(ask, Purpose.CLOSING if urgent else Purpose.LIVE)
+            except SourceError:
+                sequencer.missed()
+                raise
+            before = sequencer.rows
+            await self._take_in(sequencer.see(ask, page, loop.time()), sequencer)
+            self._feed.observer.count("events_read_total", len(page.rows), source=self._feed.source.name)
+            news = news or sequencer.rows > before
+            full = page.full and sequencer.rows > before
+        self._pause = (
+            POLL_SOON if news or sequencer.gaps or job.terminal else min(POLL_SELDOM, self._pause * 1.5)
+        )
+        return full
+
+    async def _ask(self, ask: Ask, purpose: Purpose) -> EventPage:
+        source, key = self._feed.source, self._job.key
+        if ask.after is None:
+            return await source.events_at(key, ask.counters, purpose=purpose)
+        return await source.events_after(key, ask.after, limit=self._feed.page_limit, purpose=purpose)
+
+    async def _take_in(self, out: Sequence[Release | GivenUp], sequencer: Sequencer) -> None:
+        job, observer, name = self._job, self._feed.observer, self._feed.source.name
+        for item in out:
+            if isinstance(item, GivenUp):
+                observer.note("gap.given_up", source=name, job=str(job.key), low=item.low, high=item.high)
+            elif item.late and item.repeat == 1:
+                observer.count("events_late_total", len(item.rows), source=name)
+                observer.note("gap.filled", source=name, job=str(job.key), counter=item.counter)
+        async with job.turn:
+            await job.hand(job.live(), out)
+            job.released = sequencer.released
+
+    async def _try_close(self, sequencer: Sequencer) -> bool:
+        """Close the job if its count is proven, or nothing has moved for long enough."""
+        key, source = self._job.key, self._feed.source
+        if self._closing is None:
+            self._closing = Closing(sequencer.clock, close_wait=self._feed.close_wait, settle=SETTLE)
+        step = self._closing.step(sequencer.clock, sequencer.rows)
+        if step is Step.WAIT:
+            return False
+        if step is Step.PROVE:
+            if not await source.emitted_is(key, sequencer.rows):
+                if key.job_type == "inventory_update" and not self._swept:
+                    self._swept = await self._sweep(sequencer)
+                return False
+            close = Close(complete=True, events_total=sequencer.rows, last_counter=sequencer.top)
+        else:
+            close = await self._account(sequencer)
+        await self._take_in(sequencer.finish(), sequencer)
+        await self._close(close)
+        return True
+
+    async def _sweep(self, sequencer: Sequencer) -> bool:
+        """Read everything once more: a counter may have got a second row after it was released."""
+        ask = Ask(0)
+        while ask.after is not None:
+            page = await self._ask(ask, Purpose.CLOSING)
+            await self._take_in(sequencer.see(ask, page, asyncio.get_running_loop().time()), sequencer)
+            ask = Ask(page.rows[-1].counter - 1 if page.full and page.rows else None)
+        return True
+
+    async def _account(self, sequencer: Sequencer) -> Close:
+        """Find the total that AWX emitted, and say what of it could not be read."""
+        top = total = sequencer.top
+        key, source = self._job.key, self._feed.source
+        if await source.emitted_above(key, top):
+            step = 1
+            while await source.emitted_above(key, top + step):
+                step *= 2
+            low, total = top + step // 2, top + step
+            while low + 1 < total:
+                middle = (low + total) // 2
+                if await source.emitted_above(key, middle):
+                    low = middle
+                else:
+                    total = middle
+        missing = sequencer.missing()
+        missing.add(top + 1, total)
+        return Close(complete=False, events_total=total, last_counter=top, missing=missing.pairs())
+
+    async def _close(self, close: Close) -> bool:
+        """Add what happened on the hosts, and write the receipt."""
+        job, source = self._job.record.job, self._feed.source
+        hosts: Sequence[HostSummary] = ()
+        failures: Sequence[Failure] = ()
+        try:
+            if close.events_total and job.key.job_type in TYPES_WITH_STATS:
+                hosts = await source.hosts(job.key)
+            if job.status != "successful" and (close.events_total or not job.has_events):
+                failures = await source.failures(job.key)
+        except SourceDataError as error:
+            self._feed.observer.note(
+                "event.malformed", source=source.name, job=str(job.key), error=str(error)
+            )
+        await self._job.close(msgspec.structs.replace(close, hosts=tuple(hosts), failures=tuple(failures)))
+        return True
