@@ -32,6 +32,7 @@ _REFUSED: Final = frozenset(
         errno.ENOENT,
         errno.ENOTDIR,
         errno.EISDIR,
+        errno.EEXIST,
         errno.ELOOP,
         errno.ENAMETOOLONG,
         errno.ENXIO,

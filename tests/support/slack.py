@@ -74,6 +74,7 @@ class FakeSlack:
         self.channels: dict[str, Channel] = {}
         self.calls: list[tuple[str, dict]] = []
         self.refused: list[list] = []
+        self.posted = asyncio.Event()
         self.url = ""
         self._faults: dict[str, deque[Fault]] = {}
         self._last_ts = 0.0
@@ -205,6 +206,7 @@ class FakeSlack:
         message = {name: value for name, value in asked.items() if name in kept}
         message |= {"type": "message", "ts": self._next_ts(), "bot_id": "B00000001"}
         channel.messages.append(message)
+        self.posted.set()
         return {"channel": channel.id, "ts": message["ts"], "message": _shown(message)}
 
     def chat_update(self, asked):
