@@ -170,6 +170,9 @@ class Delivery:
         self._observer.count("events_delivered_total", len(events), sink=self.lane.name)
         self._observer.note("batch.delivered", sink=self.lane.name, events=len(events))
         now = asyncio.get_running_loop().time()
+        if self.health >= Health.DOWN:
+            # Those failures were the sink's, not their jobs': all go on at once.
+            self.lane.forgive()
         failing = self.lane.failing()
         for stream in failing:
             if stream.passing_since is None:

@@ -194,8 +194,7 @@ class Lane:
                 stream.status_number = event.status_number
         self._freed(sum(event.size for event in events))
         for stream in touched.values():
-            stream.attempts, stream.not_before = 0, 0.0
-            stream.failing_since = stream.passing_since = None
+            self._clear(stream)
             self.report(stream)
 
     def put_back(self, events: Sequence[Event]) -> None:
@@ -220,6 +219,15 @@ class Lane:
     def failing(self) -> list[Stream]:
         """Return the jobs whose head has failed and not passed yet."""
         return [stream for stream in self._streams.values() if stream.failing_since is not None]
+
+    def forgive(self) -> None:
+        """Forget every failure: each waiting job may be tried at once."""
+        for stream in self.failing():
+            self._clear(stream)
+
+    def _clear(self, stream: Stream) -> None:
+        stream.attempts, stream.not_before = 0, 0.0
+        stream.failing_since = stream.passing_since = None
 
     def _freed(self, size: int) -> None:
         self.bytes -= size

@@ -1,0 +1,185 @@
+"""A source made of scripted jobs in virtual time: what `bridge.awx` promises, without HTTP."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import msgspec
+
+from bridge.errors import SourceRefused
+from bridge.model import AwxEvent, EventPage, HostSummary, Job, JobKey, SourceIdentity
+from bridge.ports import listing_of
+
+
+@dataclass
+class ScriptedJob:
+    """One job: loop times at which it appears, changes status, and shows each row."""
+
+    key: JobKey
+    appears: float = 0.0
+    statuses: tuple[tuple[float, str], ...] = ((0.0, "running"), (5.0, "successful"))
+    rows: dict[int, float] = field(default_factory=dict)
+    """Counter to the time at which it is readable; `inf` for never."""
+    emitted: int | None = None
+    deleted: float = float("inf")
+    further: tuple[AwxEvent, ...] = ()
+
+    def status(self, now):
+        shown = [status for moment, status in self.statuses if moment <= now]
+        return shown[-1] if shown else "new"
+
+
+def row(counter, *, event="runner_on_ok", stdout="", number=None):
+    return AwxEvent(
+        counter=counter,
+        event=event,
+        id=number or counter,
+        uuid=f"u{counter}",
+        created="2026-11-23T07:48:11.693750Z",
+        stdout=stdout or f"line {counter}",
+        event_data=msgspec.Raw(b'{"task_action": "debug"}'),
+    )
+
+
+class FakeSource:
+    """`ports.Source` over scripted jobs. `failure`, when set, is raised by every call."""
+
+    def __init__(self, name="prod", *jobs):
+        self.name = name
+        self.jobs = {job.key.job_id: job for job in jobs}
+        self.failure = None
+        self.failing = {}
+        self.install_uuid = "11111111-1111-1111-1111-111111111111"
+        self.calls = []
+        self.latency = 0.0
+
+    async def _ask(self, what, *facts):
+        self.calls.append((what, *facts))
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        if self.failure is not None:
+            raise self.failure
+        if what in self.failing:
+            raise self.failing[what]
+        return asyncio.get_running_loop().time()
+
+    def _visible(self, listing, now):
+        return [
+            job
+            for job in self.jobs.values()
+            if listing_of(job.key.job_type) == listing and job.appears <= now < job.deleted
+        ]
+
+    def _row(self, job, now):
+        status = job.status(now)
+        over = status in {"successful", "failed", "error", "canceled"}
+        return Job(
+            key=job.key,
+            status=status,
+            name=f"job {job.key.job_id}",
+            created=f"2026-11-23T07:00:{job.key.job_id % 60:02}.000000Z",
+            started=None if status in {"new", "pending", "waiting"} else "2026-11-23T07:01:00.000000Z",
+            finished="2026-11-23T07:02:00.000000Z" if over else None,
+        )
+
+    async def identify(self):
+        await self._ask("identify")
+        return SourceIdentity(version="24.6.1", install_uuid=self.install_uuid)
+
+    async def newest_id(self):
+        now = await self._ask("newest_id")
+        return max((n for n, job in self.jobs.items() if job.appears <= now), default=0)
+
+    async def first_id_since(self, moment):
+        await self._ask("first_id_since", moment)
+        return min(self.jobs, default=None)
+
+    async def jobs_above(self, listing, job_id, /):
+        now = await self._ask("jobs_above", listing, job_id)
+        rows = sorted(self._visible(listing, now), key=lambda job: job.key.job_id)
+        return [self._row(job, now) for job in rows if job.key.job_id > job_id][:200]
+
+    async def jobs_active(self, listing, /):
+        now = await self._ask("jobs_active", listing)
+        rows = [self._row(job, now) for job in self._visible(listing, now)]
+        return sorted((job for job in rows if not job.terminal), key=lambda job: job.key.job_id)
+
+    async def jobs_changed(self, listing, ids, status, /):
+        now = await self._ask("jobs_changed", listing, tuple(ids), status)
+        rows = [self._row(job, now) for job in self._visible(listing, now) if job.key.job_id in ids]
+        return [job for job in rows if job.status != status]
+
+    async def jobs_existing(self, listing, ids, /):
+        now = await self._ask("jobs_existing", listing, tuple(ids))
+        return frozenset(job.key.job_id for job in self._visible(listing, now)) & frozenset(ids)
+
+    async def _find(self, what, key, *facts):
+        now = await self._ask(what, key, *facts)
+        job = self.jobs.get(key.job_id)
+        if job is None or job.deleted <= now:
+            raise SourceRefused("not found", status=404)
+        return job, now
+
+    async def job(self, key, /):
+        job, now = await self._find("job", key)
+        return self._row(job, now)
+
+    def _rows(self, job, now):
+        shown = [row(counter) for counter, moment in job.rows.items() if moment <= now]
+        shown += [extra for extra in job.further if job.rows.get(extra.counter, 0.0) <= now]
+        return sorted(shown, key=lambda one: (one.counter, one.id))
+
+    async def events_after(self, key, counter, /, *, limit, purpose):
+        job, now = await self._find("events_after", key, counter, purpose)
+        rows = [one for one in self._rows(job, now) if one.counter > counter]
+        return EventPage(rows=tuple(rows[:limit]), full=len(rows) >= limit)
+
+    async def events_at(self, key, counters, /, *, purpose):
+        job, now = await self._find("events_at", key, tuple(counters), purpose)
+        rows = [one for one in self._rows(job, now) if one.counter in counters]
+        return EventPage(rows=tuple(rows), full=False)
+
+    def _emitted(self, job):
+        return len(job.rows) if job.emitted is None else job.emitted
+
+    async def emitted_is(self, key, total, /):
+        job, _ = await self._find("emitted_is", key, total)
+        return self._emitted(job) == total
+
+    async def emitted_above(self, key, total, /):
+        job, _ = await self._find("emitted_above", key, total)
+        return self._emitted(job) > total
+
+    async def event_count(self, key, /):
+        job, now = await self._find("event_count", key)
+        rows = self._rows(job, now)
+        return len(rows), max((one.counter for one in rows), default=0)
+
+    async def hosts(self, key, /):
+        await self._find("hosts", key)
+        return [HostSummary(host="web1", ok=3)]
+
+    async def failures(self, key, /):
+        await self._find("failures", key)
+        return []
+
+
+class FakeSink:
+    """Keeps what it accepts; `script` is called with each batch and may raise."""
+
+    def __init__(self, script=None):
+        self.events = []
+        self.batches = []
+        self.script = script
+        self.delay = 0.0
+
+    async def send(self, events, /):
+        self.batches.append([event.id for event in events])
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        if self.script is not None:
+            self.script(events)
+        self.events += events
+
+    @property
+    def ids(self):
+        return [event.id for event in self.events]
