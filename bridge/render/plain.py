@@ -11,7 +11,7 @@ def plain_text(fields: Fields) -> str:
     lines = [f"{story.look.emoji} {story.headline}"]
     lines += [f"   {name}: {value}" for name, value in story.facts]
     for detail in story.details:
-        lines.append(f"   - {detail.where}")
+        lines += [f"   - {detail.where}"] if detail.where else []
         lines += [f"       {line}" for line in detail.message.splitlines()]
     lines += [f"   {line}" for line in (story.more, *story.notes, story.link or "") if line]
     return "\n".join(lines)

@@ -245,3 +245,11 @@ def test_plain_text_reads_well():
 def test_durations(seconds, shown):
     facts = dict(tell(status_fields(elapsed=seconds)).facts)
     assert facts.get("Duration", "") == shown
+
+
+def test_plain_text_of_a_job_event():
+    assert plain_text(event_fields()).splitlines() == [
+        "❌ web1 failed at task “Install nginx” in deploy-web (job 42 on prod)",
+        "       No package nginx available",
+        "   https://awx.example.com/#/jobs/playbook/42",
+    ]
