@@ -77,6 +77,17 @@ def start_moment(text: str) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def at_least_one(types: tuple[JobType, ...]) -> tuple[JobType, ...]:
+    """Check that some job type is followed.
+
+    Raises:
+        ValueError: none is.
+    """
+    if not types:
+        raise ValueError("name at least one job type, or leave types out for all of them")
+    return types
+
+
 def bearer_token(secret: SecretStr) -> SecretStr:
     """Check that `secret` can be sent as a bearer token (RFC 6750, section 2.1).
 
@@ -96,8 +107,8 @@ ProxyUrl = Annotated[Secret, AfterValidator(proxy_url)]
 class JobOptions(Options):
     """Which jobs of the source are followed."""
 
-    types: tuple[JobType, ...] = Field(
-        JOB_TYPES, min_length=1, description="unified job types to follow; default: all"
+    types: Annotated[tuple[JobType, ...], AfterValidator(at_least_one)] = Field(
+        JOB_TYPES, description="unified job types to follow; default: all"
     )
     exclude: dict[str, Any] = Field(
         default_factory=dict,
@@ -111,10 +122,7 @@ class SourceOptions(Options):
     url: HttpUrl = Field(
         description="AWX's address; the API root is discovered below it (/api/v2/ or /api/controller/v2/)"
     )
-    public_url: HttpUrl = Field(
-        default_factory=lambda data: data.get("url", ""),
-        description="AWX's address in links for people; default: url",
-    )
+    public_url: HttpUrl = Field("", description="AWX's address in links for people; default: url")
     token: Annotated[Secret, AfterValidator(bearer_token)] | None = Field(
         None, description="OAuth 2 token, scope read is enough; a System Auditor's shows every job"
     )
@@ -148,6 +156,12 @@ class SourceOptions(Options):
     )
     tls: TlsOptions = Field(TlsOptions(), description="whom to trust, and how to show who we are")
     proxy: ProxyUrl | None = Field(None, description="HTTP proxy, like http://proxy.example.com:3128")
+
+    @model_validator(mode="after")
+    def _public_by_default(self) -> Self:
+        if not self.public_url:
+            object.__setattr__(self, "public_url", self.url)  # frozen for everybody but its maker
+        return self
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ class ScriptedAwx:
 
         self.handlers[path] = handler
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
         handler = self.handlers.get(request.path)
         if handler is None and request.path == "/api/":
@@ -54,13 +55,17 @@ class ScriptedAwx:
 
 
 @asynccontextmanager
-async def scripted_awx() -> AsyncGenerator[ScriptedAwx]:
+async def scripted_awx(*, tls: ssl.SSLContext | None = None) -> AsyncGenerator[ScriptedAwx]:
     awx = ScriptedAwx()
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", awx)
-    async with TestServer(app, host="127.0.0.1", port=0) as server:
-        awx.url = str(server.make_url("")).rstrip("/")
+    app.router.add_route("*", "/{path:.*}", awx.answer)
+    server = TestServer(app, host="127.0.0.1", port=0, scheme="https" if tls else "http")
+    await server.start_server(ssl=tls)
+    awx.url = str(server.make_url("")).rstrip("/")
+    try:
         yield awx
+    finally:
+        await server.close()
 
 
 class EventRows:
