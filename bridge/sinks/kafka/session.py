@@ -1,0 +1,158 @@
+"""The life of one producer after the other: connect, use, give up, replace.
+
+aiokafka retries for ever when the cluster is away, and after a refused batch its idempotent producer
+is of no further use for that partition. So a session gives a producer up after any failure and makes
+a fresh one for the next batch. Everything that reaches into aiokafka's internals stands here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.conn import create_conn
+from aiokafka.errors import ProducerClosed
+
+from bridge.errors import SinkRefusedError
+from bridge.sinks.kafka.errors import CLIENT_ERRORS, Failed, translate
+from bridge.sinks.kafka.options import KafkaOptions
+
+MAX_BATCH: Final = 900_000
+"""Bytes of one record batch, below the brokers' usual limit of 1 MiB (exactly-once measurements)."""
+
+CLOSE_LIMIT: Final = 2.0
+"""Seconds that a producer gets for each of the two steps of closing."""
+
+_DEFAULT_PORT: Final = 9092
+
+
+class Session:
+    """Keeps one ready producer for one cluster."""
+
+    def __init__(self, options: KafkaOptions, client_id: str) -> None:
+        """Nothing is connected before `ready`."""
+        self._options = options
+        self._client_id = client_id
+        self._producer: Any = None
+        self._spoiled = False
+
+    async def ready(self) -> tuple[Any, bool]:
+        """Return a connected producer, and whether it is a new one.
+
+        It has no deadline of its own: give it one.
+
+        Raises:
+            TemporaryDeliveryError: the cluster cannot be reached.
+            SinkRefusedError: it does not let us in, or our own files cannot be used.
+        """
+        if self._producer is not None and not self._spoiled:
+            return self._producer, False
+        await self.close()
+        self._producer = self._make()
+        self._spoiled = True  # until it has started: a cancelled start leaves half a producer
+        try:
+            await self._producer.start()
+        except (*CLIENT_ERRORS, ValueError) as err:  # ValueError: SCRAM's answer makes no sense
+            raise await self._reason(err) from err
+        self._spoiled = False
+        return self._producer, True
+
+    def spoil(self) -> None:
+        """Stop the producer at once: nothing of it may reach the cluster after a later batch."""
+        if self._producer is None:
+            return
+        self._spoiled = True
+        sender, connections = _internals(self._producer)
+        if sender is not None:
+            sender.cancel()
+        for connection in connections:
+            writer = connection._writer  # noqa: SLF001 - closing would wait for what is unsent
+            if writer is not None:
+                writer.transport.abort()
+
+    async def close(self) -> None:
+        """Let go of the producer within a few seconds, whatever state it and the cluster are in."""
+        if self._producer is None:
+            return
+        producer = self._producer
+        if self._spoiled:
+            await _end_sender(producer)
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT):
+                await producer.stop()
+        except CLIENT_ERRORS:  # it was given up anyway
+            self.spoil()
+            await _end_sender(producer)
+            with suppress(*CLIENT_ERRORS):
+                async with asyncio.timeout(CLOSE_LIMIT):
+                    await producer.client.close()
+        self._producer = None
+
+    def _make(self) -> Any:
+        try:
+            connection = self._options.connection()
+        except (OSError, ValueError) as err:
+            raise SinkRefusedError(f"a file of the Kafka sink cannot be used: {err}") from err
+        compression = self._options.compression
+        return AIOKafkaProducer(
+            client_id=self._client_id,
+            enable_idempotence=True,
+            acks="all",
+            compression_type=None if compression == "none" else compression,
+            max_batch_size=MAX_BATCH,
+            linger_ms=0,
+            **connection,
+        )
+
+    async def _reason(self, err: BaseException) -> Failed:
+        """Say why no broker lets us in: aiokafka only logs that, so look at each server again."""
+        doing = f"connecting to {','.join(self._options.bootstrap_servers)}"
+        found = translate(err, doing)
+        for server in self._options.bootstrap_servers:
+            try:
+                connection = await create_conn(
+                    *_host_and_port(server), client_id=self._client_id, **_for_one(self._options.connection())
+                )
+            except (*CLIENT_ERRORS, ValueError) as why:
+                found = translate(why, doing)
+                if isinstance(found, SinkRefusedError):
+                    return found
+            else:
+                connection.close()
+                return translate(err, doing)
+        return found
+
+
+async def _end_sender(producer: Any) -> None:
+    """Cancel the sender until it has ended, then fail what still waits for it.
+
+    On the first cancellation it waits for its requests; each further one cancels a request.
+    """
+    sender, _ = _internals(producer)
+    if sender is None:
+        return
+    loop = asyncio.get_running_loop()
+    end = loop.time() + CLOSE_LIMIT
+    while not sender.done() and loop.time() < end:
+        sender.cancel()
+        await asyncio.wait({sender}, timeout=CLOSE_LIMIT / 8)
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - stop() waits for these for ever
+    await asyncio.sleep(0)
+
+
+def _internals(producer: Any) -> tuple[asyncio.Task[None] | None, list[Any]]:
+    """Return aiokafka's sending task and its connections (0.14; it has no way to give up)."""
+    return producer._sender.sender_task, list(producer.client._conns.values())  # noqa: SLF001 - see above
+
+
+def _host_and_port(server: str) -> tuple[str, int]:
+    host, colon, port = server.rpartition(":")
+    if not colon or server.endswith("]"):
+        return server.strip("[]"), _DEFAULT_PORT
+    return host.strip("[]"), int(port)
+
+
+def _for_one(connection: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in connection.items() if name != "bootstrap_servers"}

@@ -1,0 +1,127 @@
+"""Whether a topic is there, how large its records may be, and how a missing one is made.
+
+Asked once per topic and producer, over the producer's own connections.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    LeaderNotAvailableError,
+    NodeNotReadyError,
+    NoError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
+from aiokafka.protocol.metadata import MetadataRequest
+
+from bridge.errors import SinkRefusedError
+from bridge.sinks.kafka.errors import CLIENT_ERRORS, translate
+from bridge.sinks.kafka.options import KafkaOptions
+
+DEFAULT_MAX_BYTES: Final = 1_000_000
+"""Assumed where the cluster does not tell: a little below Kafka's default of 1,048,588."""
+
+_TOPIC_RESOURCE: Final = 2
+_THERE: Final = (NoError, LeaderNotAvailableError)
+_FORBIDDEN: Final = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+
+
+class Topic(NamedTuple):
+    """A topic that can be written: its partitions in order, and the largest record batch in bytes."""
+
+    name: str
+    partitions: tuple[int, ...]
+    max_bytes: int
+
+
+class Topics:
+    """What is known of the topics of one sink."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        """Nothing is asked before `find`."""
+        self._options = options
+        self._max_bytes: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Ask again: the producer is new, so much may have changed."""
+        self._max_bytes.clear()
+
+    async def find(self, producer: Any, name: str) -> Topic:
+        """Return the topic, made if need be. It has no deadline of its own.
+
+        Raises:
+            TemporaryDeliveryError: the cluster does not answer, or not yet.
+            SinkRefusedError: the topic is not there and cannot be made, or may not be used.
+        """
+        try:
+            if name not in self._max_bytes:
+                await self._ensure(producer.client, name)
+                self._max_bytes[name] = await _ask_max_bytes(producer.client, name)
+            numbers = await producer.partitions_for(name)
+        except CLIENT_ERRORS as err:
+            raise translate(err, f"asking for topic {name}") from err
+        return Topic(name, tuple(sorted(numbers)), self._max_bytes[name])
+
+    async def _ensure(self, client: Any, name: str) -> None:
+        answer = await _look(client, name)
+        if answer in _THERE:
+            return
+        if answer is not UnknownTopicOrPartitionError:
+            raise answer(name)
+        if not self._options.create_topics:
+            raise SinkRefusedError(
+                f"topic {name} does not exist and create_topics is off: "
+                "make the topic, or set create_topics: true"
+            )
+        await self._create(client, name)
+
+    async def _create(self, client: Any, name: str) -> None:
+        options = self._options
+        config = list(options.topic_config.items())
+        wanted: Any = (name, options.partitions, options.replication_factor, [], config)
+        request = CreateTopicsRequest([wanted], int(options.request_timeout * 1000), validate_only=False)
+        response = await client.send(_controller(client), request)
+        _, code, *message = response.topic_errors[0]
+        error = for_code(code)
+        if error in (NoError, TopicAlreadyExistsError):
+            return
+        if error in _FORBIDDEN:
+            raise SinkRefusedError(
+                f"topic {name} does not exist and we may not make it: make the topic, or allow Create on it"
+            )
+        raise error(f"topic {name} cannot be made: {message[0] if message and message[0] else ''}")
+
+
+async def _look(client: Any, name: str) -> Any:
+    """Return the error class of the topic's metadata, without making the broker create it."""
+    response = await client.send(_any_node(client), MetadataRequest([name], allow_auto_topic_creation=False))
+    return for_code(response.topics[0][0])
+
+
+async def _ask_max_bytes(client: Any, name: str) -> int:
+    """Ask for max.message.bytes; who may not (DescribeConfigs) gets the default."""
+    request = DescribeConfigsRequest([(_TOPIC_RESOURCE, name, ["max.message.bytes"])])
+    response = await client.send(_any_node(client), request)
+    code, _, _, _, entries = response.resources[0]
+    if for_code(code) is not NoError:
+        return DEFAULT_MAX_BYTES
+    return next((int(value) for key, value, *_ in entries if key == "max.message.bytes"), DEFAULT_MAX_BYTES)
+
+
+def _any_node(client: Any) -> int:
+    node: int | None = client.get_random_node()
+    if node is None:
+        raise NodeNotReadyError("the cluster names no broker")
+    return node
+
+
+def _controller(client: Any) -> int:
+    """Return the broker that makes topics; in KRaft any broker passes the request on."""
+    controller = client.cluster.controller
+    return _any_node(client) if controller is None else int(controller.nodeId)
