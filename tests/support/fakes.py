@@ -10,6 +10,7 @@ import msgspec
 
 from bridge.errors import StateError
 from bridge.model import DeadLetter, JobKey, JobRecord, Place, SinkRecord, SourceRecord
+from bridge.observe import check_metric, check_note
 from bridge.ports import Changes, Clock, Snapshot
 
 BASE = 1_780_000_000.0
@@ -38,7 +39,7 @@ class FakeClock:
 
 
 class FakeObserver:
-    """Remembers everything that was observed, in order."""
+    """Remembers everything that was observed, in order; names outside the catalogue are errors."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[str, dict[str, object]]] = []
@@ -46,12 +47,15 @@ class FakeObserver:
         self.gauges: dict[tuple[str, Labels], float] = {}
 
     def note(self, name: str, /, **facts: object) -> None:
+        check_note(name, facts)
         self.notes.append((name, facts))
 
     def count(self, metric: str, amount: float = 1, /, **labels: str) -> None:
+        check_metric(metric, labels, counter=True)
         self.counts[metric, tuple(sorted(labels.items()))] += amount  # type: ignore[assignment]
 
     def gauge(self, metric: str, value: float, /, **labels: str) -> None:
+        check_metric(metric, labels, counter=False)
         self.gauges[metric, tuple(sorted(labels.items()))] = value
 
     def noted(self, name: str) -> list[dict[str, object]]:
