@@ -144,7 +144,8 @@ class _File:
     def load(self, now: float) -> Snapshot:
         """Clean up what is past its time, then read everything."""
         with self._door(), self._transaction() as db:
-            self._clean(db, now)
+            self._keep_house(db, now)
+            tables.drop_stray_places(db)
             return tables.read(db)
 
     def commit(self, changes: Changes, now: float) -> None:
@@ -152,7 +153,7 @@ class _File:
         with self._door(), self._transaction() as db:
             tables.write(db, changes)
             if now >= self._housekeeping_at:
-                self._clean(db, now)
+                self._keep_house(db, now)
 
     def dead_letters(self) -> Sequence[DeadLetter]:
         """Read the dead letters, oldest first."""
@@ -170,8 +171,8 @@ class _File:
             self._lock.release()
             self._lock = None
 
-    def _clean(self, db: sqlite3.Connection, now: float) -> None:
-        tables.clean(db, now)
+    def _keep_house(self, db: sqlite3.Connection, now: float) -> None:
+        tables.drop_removed_sinks(db, now)
         self._housekeeping_at = now + HOUSEKEEPING_EVERY
 
     @contextmanager

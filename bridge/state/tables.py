@@ -80,19 +80,17 @@ def read_dead_letters(db: sqlite3.Connection) -> Sequence[DeadLetter]:
     ]
 
 
-def clean(db: sqlite3.Connection, now: float) -> None:
-    """Drop what is past its time at `now`, in epoch seconds.
-
-    That is: sinks removed long ago with their places and dead letters, and places of jobs that are
-    not known (a lane may settle a last event after its job was forgotten).
-    """
-    gone = [
-        (name,)
-        for (name,) in db.execute("SELECT name FROM sinks WHERE removed_at <= ?", (now - REMOVED_SINK_KEPT,))
-    ]
+def drop_removed_sinks(db: sqlite3.Connection, now: float) -> None:
+    """Drop sinks that were removed long before `now` (epoch seconds), with all that is theirs."""
+    limit = now - REMOVED_SINK_KEPT
+    gone = list(db.execute("SELECT name FROM sinks WHERE removed_at <= ?", (limit,)))
     db.executemany("DELETE FROM places WHERE sink = ?", gone)
     db.executemany("DELETE FROM dead_letters WHERE sink = ?", gone)
     db.executemany("DELETE FROM sinks WHERE name = ?", gone)
+
+
+def drop_stray_places(db: sqlite3.Connection) -> None:
+    """Drop places of unknown jobs: a lane may settle a last event after its job was forgotten."""
     db.execute(
         "DELETE FROM places WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.source = places.source "
         "AND jobs.job_type = places.job_type AND jobs.job_id = places.job_id)"
