@@ -126,3 +126,7 @@ class StateError(BridgeError):
 
 class StateOwnedError(StateError):
     """Another bridge owns this state: stop (exit 75). The message says who."""
+
+
+class ListenError(BridgeError):
+    """The address for probes and metrics cannot be listened on: do not start (exit 69)."""
