@@ -148,7 +148,7 @@ _ALWAYS_FIELDS: Final = (
         {"type": "string", "minLength": 1},
         "The same in every run and on every replica: whoever must not act twice keeps this. "
         "<source>/<job_type>/<job_id>/ and event/<counter>, status/<status>, deleted or stalled/<k>; "
-        "a repeat ends in /2, /3 …",
+        "a repeat has /2, /3 … at its end.",
         (ALWAYS,),
     ),
     Field("type", {"type": "string", "pattern": _TYPE_PATTERN}, "What happened.", (ALWAYS,)),

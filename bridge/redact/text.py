@@ -114,7 +114,7 @@ class PlainText:
         self._header = _bytes(r"""[^"'\r\n\x1b]+""")
         self._open = _bytes(r"""[uUbB]?(\\*)(["'])""")
         self._quote = _bytes(r"""(\\*)(["'])""")
-        self._bracket = _bytes(r"""\\.|["{}\[\]\r\n]""")
+        self._bracket = _bytes(r"""(?s)\\.|["{}\[\]]""")
         self._key_id = _bytes(_AWS_KEY_ID)
         self._aws_other_half = _bytes(_AWS_OTHER_HALF)
         self._passes: tuple[tuple[Any, Replace], ...] = (
@@ -226,7 +226,7 @@ class PlainText:
         return opening.end(), _end_of_line(text, opening.end())
 
     def _closing_bracket(self, text: bytes, start: int) -> int:
-        """Return the end of the object or list that begins at `start`, or of its line."""
+        """Return the end of the object or list that begins at `start`, or of the text."""
         depth = 0
         in_text = False
         for token in self._bracket.finditer(text, start):
@@ -239,7 +239,7 @@ class PlainText:
                 depth -= 1
                 if depth == 0:
                     return int(token.end())
-        return _end_of_line(text, start)
+        return len(text)
 
     def _after_mark(self, text: bytes, end: int) -> int:
         """Return the end of a value that begins like one redacted before, but goes on."""
