@@ -6,6 +6,7 @@ Always by counter, the one order that AWX's index serves and that does not move.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from bridge.awx.answers import AnswerTooSlow, AnswerUnreadable, RequestInvalid
@@ -54,7 +55,7 @@ class EventReader:
         """Return the events above `counter`, at most `limit`; `params` narrow them down."""
         if key.job_type not in _PATHS:
             return _EMPTY
-        asked = {"counter__gt": counter, **(params or {})}
+        asked: dict[str, str | int] = {**(params or {}), "counter__gt": counter}
         while True:
             size = self._sizes.limit(key, limit)
             try:
@@ -69,7 +70,7 @@ class EventReader:
                 return EventPage(rows=(), full=True, unreadable=(_next_counter(err, counter),))
             if fetched.full and fetched.size < self._page_bytes // 2:
                 self._sizes.went_well(key, size)
-            return await self._whole(key, counter, fetched, purpose)
+            return await self._whole(key, asked, fetched, purpose)
 
     async def at(self, key: JobKey, counters: Sequence[int], *, purpose: Purpose) -> EventPage:
         """Return the events among `counters`."""
@@ -122,21 +123,26 @@ class EventReader:
             raise SourceDataError(f"{key}: AWX counts no events")
         return count, counter
 
-    async def _whole(self, key: JobKey, above: int, fetched: _Fetched, purpose: Purpose) -> EventPage:
+    async def _whole(
+        self, key: JobKey, asked: dict[str, str | int], fetched: _Fetched, purpose: Purpose
+    ) -> EventPage:
         """Make a page of `fetched` in which every counter has all of its rows.
 
         A full page may end between two rows of one counter, and the next one starts above it.
         """
+        above = int(asked["counter__gt"])
         rows = tuple(event for event in fetched.rows if event.counter > above)
         if not fetched.full or not rows:
-            if fetched.rows and not rows:
+            if fetched.full and fetched.rows:
                 raise SourceDataError(f"{key}: AWX ignores counter__gt")
             return EventPage(rows=rows, full=False)
         complete = tuple(event for event in rows if event.counter < rows[-1].counter)
         if complete:
             return EventPage(rows=complete, full=True)
-        repeated = await self.at(key, (rows[-1].counter,), purpose=purpose)
-        return EventPage(rows=repeated.rows or rows, full=True)
+        repeated = {**asked, "counter__in": rows[-1].counter}
+        with suppress(AnswerUnreadable):  # all of them together are too large
+            rows = (await self._fetch(key, repeated, _SPARE, purpose)).rows or rows
+        return EventPage(rows=rows, full=True)
 
     async def _fetch(self, key: JobKey, params: Params, limit: int, purpose: Purpose) -> _Fetched:
         """Ask for at most `limit` rows.

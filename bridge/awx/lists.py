@@ -15,26 +15,17 @@ from bridge.awx.transport import Params, Transport
 from bridge.awx.wire import decode_results, id_in
 from bridge.errors import SourceDataError, SourceRefused
 from bridge.model import ACTIVE_STATUSES, JOB_TYPES, Job
-from bridge.ports import Listing, Purpose
+from bridge.ports import Listing, Purpose, listing_of
 
 PAGE: Final = 200
 """AWX serves no larger page (awx/api/pagination.py)."""
 
-_OWN_LISTS: Final[dict[str, Listing]] = {
-    "system_job": "system_jobs",
-    "workflow_approval": "workflow_approvals",
-}
-"""unified_jobs has no approvals, and its rows of system jobs carry up to 1 MiB of output."""
+_UNIFIED_TYPES: Final = tuple(kind for kind in JOB_TYPES if listing_of(kind) == "unified_jobs")
+"""What unified_jobs is asked for: its rows of system jobs carry up to 1 MiB of output."""
 
-_UNIFIED_TYPES: Final = tuple(kind for kind in JOB_TYPES if kind not in _OWN_LISTS)
 _LISTINGS: Final[tuple[Listing, ...]] = ("unified_jobs", "system_jobs", "workflow_approvals")
 _BY_ID: Final[Params] = {"order_by": "id", "count_disabled": 1}
 _AUDITOR: Final = "; this list needs a System Auditor, or leave system_job out of jobs.types"
-
-
-def listing_of(job_type: str) -> Listing:
-    """Return the list that shows jobs of this type."""
-    return _OWN_LISTS.get(job_type, "unified_jobs")
 
 
 class JobLists:

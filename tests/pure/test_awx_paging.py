@@ -35,7 +35,21 @@ def test_it_grows_back_slowly():
     while (limit := sizes.limit(KEY, 200)) < 200:
         sizes.went_well(KEY, limit)
         steps += 1
-    assert 10 < steps < 40
+    assert 40 < steps < 60
+
+
+def test_a_size_that_fails_every_time_is_rarely_tried():
+    sizes = PageSizes(200)
+    failures = 0
+    for _ in range(500):
+        limit = sizes.limit(KEY, 200)
+        if limit > 60:
+            failures += 1
+            sizes.too_slow(KEY, limit)
+        else:
+            sizes.went_well(KEY, limit)
+    assert failures < 500 / 15
+    assert sizes.limit(KEY, 200) > 30
 
 
 def test_a_small_page_that_went_well_says_nothing_of_larger_ones():
