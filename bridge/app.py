@@ -14,12 +14,11 @@ from functools import partial
 from typing import Final
 
 from bridge.assemble import check_destinations, open_sinks, scope_of
-from bridge.awx import open_source
+from bridge.awx import SourceOptions, open_source
 from bridge.backoff import full_jitter
 from bridge.config import Config
 from bridge.contract import FIELDS
 from bridge.deliver import Delivery, Health
-from bridge.encode import iso
 from bridge.follow import Following
 from bridge.followed import Feed
 from bridge.keep import Keeper
@@ -55,17 +54,13 @@ class Bridge:
         self._clock = clock
         self._observer = observer
         self._routes = compile_routes(config.route_specs, known_fields=FIELDS)
-        self._redactor = Redactor(config.redact)
         self._chance = random.SystemRandom()
-        self._own = self._preparer(public_url="")
-        self._announced = 0
-
-    def _preparer(self, *, public_url: str) -> Preparer:
-        return Preparer(
-            public_url=public_url,
-            redactor=self._redactor,
-            routes=self._routes,
-            max_hosts=self.config.max_hosts,
+        self._preparer = Preparer(
+            bridge=config.name,
+            public_urls={name: _public_url(options) for name, options in config.sources.items()},
+            redactor=Redactor(config.redact),
+            rules=self._routes,
+            max_hosts=config.max_hosts,
         )
 
     def _backoff(self, attempt: int) -> float:
@@ -90,10 +85,9 @@ class Bridge:
     def add_source(self, source: Source) -> None:
         """Watch `source` and go on with the jobs that state remembers of it."""
         options = self.config.sources[source.name]
-        public_url = options.public_url or options.url
         feed = Feed(
             source=source,
-            preparer=self._preparer(public_url=public_url),
+            preparer=self._preparer,
             lanes=self.lanes,
             wanting=frozenset(name for name in self.lanes if self._routes.wants_events(name)),
             keeper=self._keeper,
@@ -115,7 +109,7 @@ class Bridge:
             feed,
             following,
             record=self._snapshot.sources.get(source.name),
-            scope=scope_of(options, public_url=public_url),
+            scope=scope_of(options, public_url=_public_url(options)),
             announce=self.announce,
         )
 
@@ -128,15 +122,11 @@ class Bridge:
 
     def _sink_changed(self, sink: str, health: Health, reason: str) -> None:
         kind = "bridge.sink.parked" if health is Health.PARKED else "bridge.sink.resumed"
-        self.announce(kind, self.config.name, {"sink": sink, "reason": reason or None})
+        self.announce(kind, None, {"sink": sink, "reason": reason or None})
 
-    def announce(self, kind: str, source: str, facts: Mapping[str, object]) -> None:
-        """Route one of the bridge's own events like any other."""
-        self._announced += 1
-        now = self._clock.now()
-        prepared = self._own.own(
-            kind, bridge=self.config.name, source=source, time=iso(now), facts=facts, unique=self._announced
-        )
+    def announce(self, kind: str, source: str | None, facts: Mapping[str, str | None]) -> None:
+        """Route one of the bridge's own events like any other; `source` is the AWX it concerns."""
+        prepared = self._preparer.own(kind, at=self._clock.now(), source=source, **facts)
         for name in prepared.sinks:
             self.lanes[name].offer(prepared.event)
 
@@ -182,6 +172,10 @@ class Bridge:
 
     def _healthy(self) -> list[Lane]:
         return [self.lanes[n] for n, d in self.deliveries.items() if d.health < Health.DOWN]
+
+
+def _public_url(options: SourceOptions) -> str:
+    return options.public_url or options.url
 
 
 async def _end(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -41,8 +41,9 @@ class Following:
             await asyncio.get_running_loop().create_future()
 
     def _begin(self, followed: Followed) -> None:
-        if self._tasks is None:
+        if self._tasks is None or followed.begun:
             return
+        followed.begun = True
         followed.offer_statuses()
         if not followed.over:
             self._tasks.create_task(Tail(followed).run(), name=f"tail {followed.key}")
@@ -81,6 +82,11 @@ class Following:
         for followed in changed:
             followed.offer_statuses()
             followed.changed.set()
+
+    def ignore(self, job: Job) -> None:
+        """Remember a job that was over before the very first start: it is never followed."""
+        self.done[job.key.job_id] = job.key
+        self._feed.keeper.job(JobRecord(job=job, first_seen=self._feed.clock.now(), done=True))
 
     def _discover(self, job: Job) -> Followed:
         feed = self._feed

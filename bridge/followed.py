@@ -78,6 +78,7 @@ class Followed:
         self.attached = asyncio.Event()
         self.turn = asyncio.Lock()
         self.lagging: set[str] = set()
+        self.begun = False
         self.catching_up = False
         self._fallen_behind = fallen_behind
         self._prepared: dict[int, Prepared] = {}
@@ -201,7 +202,15 @@ class Followed:
         feed.observer.count("jobs_closed_total", source=name, complete=str(close.complete).lower())
         if missing:
             feed.observer.count("events_missing_total", missing, source=name)
+            self._tell_missing(close)
         await self._is_over()
+
+    def _tell_missing(self, close: Close) -> None:
+        now = self.feed.clock.now()
+        prepared = self.feed.preparer.missing(self.record.job, close.missing, at=now)
+        for lane in self.live():
+            if lane.name in prepared.sinks:
+                lane.offer(prepared.event)
 
     async def _is_over(self) -> None:
         await self.feed.keeper.durable()

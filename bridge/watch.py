@@ -9,7 +9,7 @@ seen a while ago.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -78,7 +78,7 @@ class Watch:
         *,
         record: SourceRecord | None,
         scope: Scope,
-        announce: Callable[[str, str, Mapping[str, object]], None],
+        announce: Callable[[str, str, Mapping[str, str | None]], None],
     ) -> None:
         """`record` is what state remembers of the source, None at the very first start.
 
@@ -181,23 +181,28 @@ class Watch:
 
     async def _begin(self, install_uuid: str | None) -> None:
         source, start = self._feed.source, self._scope.start
-        mark = 0
+        marks: dict[str, int] = dict.fromkeys(self._listings, 0)
         active: list[Job] = []
         if start != "all":
-            mark = await source.newest_id()
+            newest = await source.newest_id()
+            first = None if start == "now" else await source.first_id_since(start)
+            marks = dict.fromkeys(self._listings, newest if first is None else first - 1)
             for listing in self._listings:
                 active += await source.jobs_active(listing)
-        if start not in ("all", "now"):
-            first = await source.first_id_since(start)
-            mark = mark if first is None else first - 1
-        record = SourceRecord(install_uuid=install_uuid, marks=dict.fromkeys(self._listings, mark))
-        self._feed.keeper.source(source.name, record)
-        self._feed.observer.note(
-            "discovery.started", source=source.name, start=start, after=mark, active=len(active)
-        )
+            if first is None and "unified_jobs" in marks:
+                await self._step_back(marks, {job.key.job_id for job in active})
+        self._feed.keeper.source(source.name, SourceRecord(install_uuid=install_uuid, marks=marks))
+        self._feed.observer.note("discovery.started", source=source.name, start=start, active=len(active))
         await self._learn(active)
         await self._feed.keeper.durable()
-        self._record = record
+        self._record = SourceRecord(install_uuid=install_uuid, marks=marks)
+
+    async def _step_back(self, marks: dict[str, int], active: Collection[int]) -> None:
+        """Begin a little below the newest id, where ids may yet become visible; what is over is not news."""
+        marks["unified_jobs"] = max(0, marks["unified_jobs"] - PAGE)
+        for job in await self._feed.source.jobs_above("unified_jobs", marks["unified_jobs"]):
+            if job.terminal and job.key.job_id not in active:
+                self._following.ignore(job)
 
     async def _learn(self, jobs: list[Job]) -> None:
         await self._following.learn([job for job in jobs if self._followed(job)])
