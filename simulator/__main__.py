@@ -8,8 +8,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from simulator import scenarios
+from simulator import recorded, scenarios
 from simulator.access import PASSWORD, TOKEN, Access
 from simulator.receiver import Receiver
 from simulator.server import serve
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m simulator", description="Serve a simulated AWX.")
-    names = (*scenarios.NAMES, "forever")
+    names = (*scenarios.NAMES, "forever", "recorded")
     parser.add_argument("--scenario", choices=names, default="demo")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--speed", type=float, default=1.0, help="divide every duration by this")
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--token", default=TOKEN, help="bearer token to accept")
     parser.add_argument("--prefix", default="", help="serve below /api/PREFIX/v2/, as behind a gateway")
+    parser.add_argument("--recordings", type=Path, help="folder of recorded jobs (recorded)")
     parser.add_argument("--jobs", type=int, help="how many jobs (storm, bulk)")
     parser.add_argument("--events", type=int, help="storm: events in all; bulk: events per job")
     parser.add_argument("--live", action="store_true", help="bulk: jobs start now instead of being finished")
@@ -51,6 +53,8 @@ def _world(options: argparse.Namespace) -> World:
             world.stage(scenarios.storm(seed=options.seed, **sizes))
         case "bulk":
             world.stage(scenarios.bulk(finished=not options.live, **sizes))
+        case "recorded":
+            world.stage(recorded.everything(options.recordings or Path()))
         case name:
             world.stage(scenarios.NAMES[name]())
     return world

@@ -107,7 +107,7 @@ class Api:
             "last_name": "",
             "email": f"{name}@localhost",
             "is_superuser": reader,
-            "is_system_auditor": reader,
+            "is_system_auditor": False,
             "password": "$encrypted$",
             "ldap_dn": "",
             "last_login": None,
@@ -236,7 +236,7 @@ def _refusing(make: Callable[[], bytes]) -> web.Response:
 def _node(node: Node, workflow: Job, now: float) -> dict[str, Any]:
     related, summary = dict(node.row["related"]), dict(node.row["summary_fields"])
     summary["workflow_job"] = {name: workflow.summary(now)[name] for name in ("id", "name", "description")}
-    row = {**node.row, "created": workflow.body["created"], "modified": workflow.body["modified"]}
+    row = {"created": workflow.body["created"], "modified": workflow.body["modified"], **node.row}
     job = node.job
     if job is not None and job.exists(now):
         row["job"] = job.id

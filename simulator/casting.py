@@ -5,7 +5,7 @@ Pure: randomness passed in, times in epoch seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -15,7 +15,7 @@ from simulator.job import Change, Events, Job
 from simulator.log import EventLog
 from simulator.plan import ACTIVE, FAILING, Plan, Turn
 from simulator.receiver import NEVER, Receiver
-from simulator.script import iso
+from simulator.script import Rows, iso
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +38,12 @@ def cast(plan: Plan, job_id: int, *, created: float, first_event_id: int, stage:
         body={**detail(job_id, plan), "created": iso(created), "modified": iso(created + 0.15 / stage.speed)},
         changes=_changes(plan, created, emitted, stage.speed),
         hosts=plan.hosts,
+        garbled=plan.odd.garbled,
         listed_at=created + plan.odd.listed_after / stage.speed,
         deleted_at=NEVER if deleted is None else created + deleted / stage.speed,
     )
     if plan.rows is not None and total:
-        job.events = _events(plan, created, first_event_id, stage)
+        job.events = _events(plan, plan.rows, created=created, first_id=first_event_id, stage=stage)
     return job
 
 
@@ -85,24 +86,27 @@ def _placed(plan: Plan) -> dict[str, Any]:
     return fields
 
 
-def _events(plan: Plan, created: float, first_id: int, stage: Stage) -> Events:
-    rows = plan.rows
-    if rows is None:
-        raise LookupError(f"{plan.name} has no events")
+def _events(plan: Plan, rows: Rows, *, created: float, first_id: int, stage: Stage) -> Events:
     begins = max((turn.at for turn in plan.turns() if turn.status == "running"), default=0.0)
     start = created + begins / stage.speed
-    length = rows.times[-1] or 1.0
-    stretch = plan.seconds / stage.speed / length
+    stretch = plan.seconds / stage.speed / (rows.times[-1] or 1.0)
     emitted = [start + at * stretch for at in rows.times]
-    receiver = plan.receiver or stage.receiver
-    visible = Receiver(receiver.workers, receiver.jitter / stage.speed).visible(emitted, stage.rng)
-    odd = plan.odd
-    doubled = {}
+    visible = _visible(plan, rows, created=created, emitted=emitted, stage=stage)
+    doubled: dict[int, float] = {}
     for index, counter in enumerate(rows.counters):
-        if counter in odd.lost:
+        if counter in plan.odd.lost:
             visible[index] = NEVER
-        elif counter in odd.late:
-            visible[index] += odd.late[counter] / stage.speed
-        if counter in odd.doubled:
-            doubled[counter] = visible[index] + odd.doubled[counter] / stage.speed
+        visible[index] += plan.odd.late.get(counter, 0.0) / stage.speed
+        if counter in plan.odd.doubled:
+            doubled[counter] = visible[index] + plan.odd.doubled[counter] / stage.speed
     return Events(rows, EventLog(rows.counters, visible, doubled), emitted, first_id)
+
+
+def _visible(
+    plan: Plan, rows: Rows, *, created: float, emitted: Sequence[float], stage: Stage
+) -> MutableSequence[float]:
+    if plan.visible_at is not None:
+        offsets = [plan.visible_at.get(counter, NEVER) for counter in rows.counters]
+        return [created + offset / stage.speed for offset in offsets]
+    receiver = plan.receiver or stage.receiver
+    return Receiver(receiver.workers, receiver.jitter / stage.speed).visible(emitted, stage.rng)

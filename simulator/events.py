@@ -66,19 +66,19 @@ class _Reader:
 
     def cell(self, position: int, name: str) -> object:
         log, source = self.events.log, self.events.log.sources[position]
+        try:
+            return self.events.rows.cell(source, name)
+        except KeyError:
+            pass
         match name:
-            case "counter":
-                return log.counters[position]
             case "id":
                 return self.events.first_id + log.rank(position)
             case "created":
                 return iso(self.events.emitted[source])
             case "modified":
                 return iso(log.visible[position])
-        try:
-            return self.events.rows.cell(source, name)
-        except KeyError:
-            return self._rendered(position).get(name)
+            case _:
+                return self._rendered(position).get(name)
 
     def _rendered(self, position: int) -> Mapping[str, Any]:
         if self._last[0] != position:

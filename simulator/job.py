@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from simulator.bodies import DETAIL_ONLY
@@ -60,6 +61,7 @@ class Job:
     listed_at: float = -NEVER
     deleted_at: float = NEVER
     notifications: Sequence[Mapping[str, Any]] = ()
+    garbled: frozenset[int] = frozenset()
     _merged: tuple[int, dict[str, Any]] = (-1, {})
 
     def exists(self, now: float) -> bool:
@@ -84,11 +86,11 @@ class Job:
         """Return the body of the detail endpoint."""
         fields = self.fields(now)
         body = {name: fields[name] for name in self.body}
-        if fields["status"] == "running" and fields.get("started"):
+        if fields["status"] == "running" and "started_epoch" in fields:
             body["elapsed"] = round(now - fields["started_epoch"], 6)
         if "event_processing_finished" in body:
             body["event_processing_finished"] = self.finished_processing(now)
-        if "playbook_counts" in body:
+        if "playbook_counts" in body and self.events is not None:
             body["playbook_counts"] = self._playbook_counts(now)
         if "host_status_counts" in body and self.events is not None:
             body["host_status_counts"] = self._host_status_counts() if self.settled(now) else None
@@ -150,7 +152,10 @@ class Job:
             job_id=self.id,
             job_summary=summary,
         )
-        return events.rows.row(source, frame)
+        row = events.rows.row(source, frame)
+        if row["counter"] in self.garbled:
+            row |= {"event_data": "cut off", "created": None}
+        return row
 
     def event_summary(self, now: float) -> dict[str, Any]:
         """Return what every event row says of its job."""
@@ -233,7 +238,7 @@ class Job:
             "name": self.body["name"],
             "status": fields["status"],
             "final_status": last["status"],
-            "statuses": [change.fields["status"] for change in self.changes if "status" in change.fields],
+            "statuses": [status for status, _ in groupby(change.fields["status"] for change in self.changes)],
             "listed": self.listed_at <= now,
             "deleted": self.deleted_at <= now,
             "will_be_deleted": self.deleted_at < NEVER,

@@ -97,4 +97,5 @@ def _positive(text: str) -> int:
 
 def _link(path: str, query: Sequence[tuple[str, str]], number: int) -> str:
     others = [(key, value) for key, value in query if key != "page"]
-    return f"{path}?{urlencode(sorted([*others, ('page', str(number))]))}"
+    asked = sorted([*others, ("page", str(number))], key=lambda item: item[0])
+    return f"{path}?{urlencode(asked)}"

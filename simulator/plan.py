@@ -31,7 +31,8 @@ class Odd:
 
     `late`: extra delay per counter. `lost`: emitted and never readable. `doubled`: stored once more,
     so much later. `listed_after`: the job shows itself only then. `deleted_after`: 404 from then on.
-    `emitted`: what AWX says it emitted, when that is not the truth.
+    `emitted`: what AWX says it emitted, when that is not the truth. `garbled`: rows whose event_data is
+    a text and whose `created` is null.
     """
 
     late: Mapping[int, float] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Odd:
     listed_after: float = 0.0
     deleted_after: float | None = None
     emitted: int | None = None
+    garbled: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class Plan:
 
     `seconds` is the time from running to the last event. `course` replaces the ordinary turns.
     `hosts` are the numbers of the stats event, by host. `body` overrides fields of the detail.
+    `visible_at` says by counter when each row can be read, in seconds after creation: of those that
+    it does not name none ever can. Without it the receiver decides.
     """
 
     kind: str
@@ -74,6 +78,7 @@ class Plan:
     nodes: tuple[NodePlan, ...] = ()
     course: Sequence[Turn] = ()
     receiver: Receiver | None = None
+    visible_at: Mapping[int, float] | None = None
     odd: Odd = field(default_factory=Odd)
     body: Mapping[str, Any] = field(default_factory=lambda: NO_DATA)
 

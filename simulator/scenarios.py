@@ -11,6 +11,7 @@ from random import Random
 from typing import Final
 
 from simulator import plays
+from simulator.oddities import heavy, odd
 from simulator.plan import Act, NodePlan, Odd, Plan, Turn
 from simulator.plays import HOSTS, Trouble
 from simulator.receiver import Receiver
@@ -141,5 +142,12 @@ def bulk(*, jobs: int = 200, events: int = 5_000, finished: bool = True, seconds
     ]
 
 
-NAMES: Final[dict[str, Callable[[], Sequence[Act]]]] = {"demo": demo, "storm": storm, "bulk": bulk}
+NAMES: Final[dict[str, Callable[[], Sequence[Act]]]] = {
+    "demo": demo,
+    "storm": storm,
+    "bulk": bulk,
+    "odd": odd,
+    "heavy": heavy,
+    "empty": list,
+}
 """The scenarios with an end, by name."""

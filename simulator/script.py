@@ -70,10 +70,15 @@ class Frame(NamedTuple):
 class Rows(Protocol):
     """The contents of a job's events, by index."""
 
-    counters: Sequence[int]
-    """AWX's counter of each content; a counter may stand there twice."""
-    times: Sequence[float]
-    """Seconds from the job's start to the emission of each content, ascending."""
+    @property
+    def counters(self) -> Sequence[int]:
+        """AWX's counter of each content; a counter may stand there twice."""
+        ...
+
+    @property
+    def times(self) -> Sequence[float]:
+        """Seconds from the job's start to the emission of each content, ascending."""
+        ...
 
     def cell(self, index: int, name: str) -> object:
         """Return one column without rendering the row; raise KeyError when it takes the row."""

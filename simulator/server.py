@@ -6,13 +6,14 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from html import escape
 from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 from yarl import URL
 
-from simulator import answers
+from simulator import answers, scenarios
 from simulator.access import Access
 from simulator.answers import ApiError
 from simulator.api import Api, Handler
@@ -56,6 +57,8 @@ class Simulator:
         app.router.add_get("/_sim/truth", self._truth)
         app.router.add_post("/_sim/outage", self._outage)
         app.router.add_delete("/_sim/outage", self._mend)
+        app.router.add_post("/_sim/play", self._play)
+        app.router.add_post("/_sim/identity", self._identity)
         return app
 
     async def _entrance(self, request: web.Request) -> web.Response:
@@ -90,6 +93,27 @@ class Simulator:
             return answers.json({"detail": str(err), "kinds": KINDS}, HTTPStatus.BAD_REQUEST)
         return answers.json({}, HTTPStatus.CREATED)
 
+    async def _play(self, request: web.Request) -> web.Response:
+        """Let a scenario's jobs enter from now on: `{"scenario": "demo"}`; answers their ids."""
+        try:
+            acts = scenarios.NAMES[(await request.json())["scenario"]]()
+        except (ValueError, KeyError, TypeError) as err:
+            detail = {"detail": str(err), "scenarios": list(scenarios.NAMES)}
+            return answers.json(detail, HTTPStatus.BAD_REQUEST)
+        return answers.json({"jobs": [job.id for job in self.world.stage_now(acts)]}, HTTPStatus.CREATED)
+
+    async def _identity(self, request: web.Request) -> web.Response:
+        """Become another AWX, or an older one: `{"install_uuid": …, "newest_id": 12}`, each optional.
+
+        Jobs above `newest_id` are gone, and their ids are given again.
+        """
+        try:
+            asked = await request.json()
+            self.world.restore(asked.get("install_uuid"), asked.get("newest_id"))
+        except (ValueError, TypeError, AttributeError) as err:
+            return answers.json({"detail": str(err)}, HTTPStatus.BAD_REQUEST)
+        return answers.json({})
+
     async def _mend(self, _request: web.Request) -> web.Response:
         self.faults.clear()
         return answers.json({})
@@ -115,7 +139,9 @@ class Simulator:
         response.headers["Content-Language"] = "en"
         response.headers["X-API-Request-Id"] = uuid.uuid4().hex
         response.headers["X-API-Total-Time"] = "0.010s"
-        if response.content_type == "application/json":
+        if response.status < HTTPStatus.BAD_REQUEST:
+            response.headers["X-Content-Type-Options"] = "nosniff"
+        if response.content_type == "application/json" or response.status == HTTPStatus.OK:
             response.headers["Allow"] = "GET, HEAD, OPTIONS"
             response.headers["X-API-Product-Name"] = "AWX"
             response.headers["X-API-Node"] = "awx-1"
@@ -131,7 +157,7 @@ class Simulator:
         """Turn refusals into AWX's answers."""
         try:
             _accepting(request)
-            return await handler(request)
+            return _browsable(request, await handler(request))
         except ApiError as error:
             return answers.refusal(error)
         except web.HTTPNotFound:
@@ -168,6 +194,18 @@ def _accepting(request: web.Request) -> None:
     known = ("*/*", "application/*", "application/json", "text/html", "text/plain")
     if not any(each in accept for each in known):
         raise ApiError(HTTPStatus.NOT_ACCEPTABLE, "Could not satisfy the request Accept header.")
+
+
+def _browsable(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Wrap JSON into a page for who prefers HTML, as Django REST framework does."""
+    if not request.headers.get("Accept", "").startswith("text/html") or not isinstance(
+        response, web.Response
+    ):
+        return response
+    if response.content_type != "application/json":
+        return response
+    page = f"<!DOCTYPE html>\n<html><body><pre>{escape(response.text or '')}</pre></body></html>\n"
+    return answers.html(page, response.status)
 
 
 @asynccontextmanager

@@ -27,16 +27,19 @@ def answer(job: Job, now: float, request: web.Request) -> web.Response:
     form = request.query.get("format") or _by_accept(request.headers.get("Accept", "*/*"))
     if form not in _FORMATS:
         return answers.html(answers.NOT_FOUND_PAGE, HTTPStatus.NOT_FOUND)
-    text = _output(job, now)
+    found = sorted(job.rows(now), key=lambda row: row["start_line"])
+    text = "".join(f"{row['stdout']}\n" for row in found if row["stdout"])
+    text = text.replace("\r\n", "\n").replace("\\", "\\\\")  # recorded: PostgreSQL's COPY doubles backslashes
     if form.endswith("_download"):
         plain = _SGR.sub("", text) if form.startswith("txt") else text
         name = f"{job.kind}_{job.id}{'' if form.startswith('txt') else '.ansi'}.txt"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": "text/plain"}
         return web.Response(body=plain.encode(), headers=headers)
-    large = len(text) > MOST
+    size = sum(len(row["stdout"]) for row in found)
+    large = size > MOST
     if large:
         limit = f"only download supported for sizes over {MOST} bytes."
-        text = f"Standard Output too large to display ({len(text)} bytes), {limit}"
+        text = f"Standard Output too large to display ({size} bytes), {limit}"
     if form == "json":
         return _json(text, request, large=large)
     if not text:
@@ -51,11 +54,6 @@ def _by_accept(accept: str) -> str:
     if "application/json" in accept:
         return "json"
     return "txt" if "text/plain" in accept else "api"
-
-
-def _output(job: Job, now: float) -> str:
-    found = sorted(job.rows(now), key=lambda row: row["start_line"])
-    return "".join(f"{row['stdout']}\n" for row in found if row["stdout"]).replace("\r\n", "\n")
 
 
 def _json(text: str, request: web.Request, *, large: bool) -> web.Response:

@@ -18,8 +18,8 @@ def children_summary(job: Job, now: float) -> dict[str, Any]:
     rows = list(job.rows(now)) if finished else []
     parents = {row["uuid"]: row["parent_uuid"] for row in rows if row["parent_uuid"]}
     known = {row["uuid"] for row in rows}
-    if not parents or any(parent not in known for parent in parents.values()):
-        return {**empty, "is_tree": not finished}
+    if any(parent not in known for parent in parents.values()):
+        return {**empty, "is_tree": False}
     below: Counter[str] = Counter()
     for uuid in parents:
         above = parents.get(uuid)

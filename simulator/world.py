@@ -54,13 +54,18 @@ class World:
         """Return the moment, after letting the jobs enter that are due."""
         now = self.clock()
         while self._next_act is not None and self.start + self._next_act.at / self._stage.speed <= now:
-            self._enter(self._next_act)
+            self._enter(self._next_act, self.start)
             self._next_act = next(self._coming, None)
         return now
 
     def stage(self, acts: Iterable[Act]) -> list[Job]:
         """Let these jobs enter, each at its time after the world's start; ids follow the times."""
-        return [self._enter(act) for act in sorted(acts, key=lambda act: act.at)]
+        return [self._enter(act, self.start) for act in sorted(acts, key=lambda act: act.at)]
+
+    def stage_now(self, acts: Iterable[Act]) -> list[Job]:
+        """Let these jobs enter, each at its time after this moment."""
+        now = self.clock()
+        return [self._enter(act, now) for act in sorted(acts, key=lambda act: act.at)]
 
     def follow(self, acts: Iterator[Act]) -> None:
         """Let jobs enter one by one, as their times come: for scenarios without an end."""
@@ -69,7 +74,7 @@ class World:
 
     def play(self, plan: Plan) -> Job:
         """Let one job enter now."""
-        return self._enter(Act(at=(self.clock() - self.start) * self._stage.speed, plan=plan))
+        return self._enter(Act(at=0, plan=plan), self.clock())
 
     def add(self, job: Job) -> Job:
         """Take a job that was made elsewhere, such as a recorded one, under its own id."""
@@ -78,6 +83,14 @@ class World:
         if job.events is not None:
             self._claim(job)
         return job
+
+    def restore(self, install_uuid: str | None, newest_id: int | None) -> None:
+        """Become another AWX (`install_uuid`), or this one from a backup with free ids above `newest_id`."""
+        self.install_uuid = install_uuid or self.install_uuid
+        if newest_id is not None:
+            for job_id in [job_id for job_id in self.jobs if job_id > newest_id]:
+                del self.jobs[job_id]
+            self._next_id = newest_id + 1
 
     def visible(self, kinds: Iterable[str], now: float) -> list[Job]:
         """Return the jobs of these types that AWX shows, ascending by id."""
@@ -125,13 +138,13 @@ class World:
             "jobs": [job.truth(now) for job in sorted(self.jobs.values(), key=lambda job: job.id)],
         }
 
-    def _enter(self, act: Act) -> Job:
+    def _enter(self, act: Act, start: float) -> Job:
         plan = act.plan
         kind = EVENT_TYPES.get(plan.kind)
         job = cast(
             plan,
             self._next_id,
-            created=self.start + act.at / self._stage.speed,
+            created=start + act.at / self._stage.speed,
             first_event_id=self._next_event[kind] if kind else 0,
             stage=self._stage,
         )
