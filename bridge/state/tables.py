@@ -101,7 +101,7 @@ def _bury(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
     db.executemany(
         "INSERT OR REPLACE INTO dead_letters (sink, event_id, type, reason, at, copy) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        [(x.sink, x.event_id, x.type, x.reason, x.at, x.copy) for x in letters],
+        [(x.sink, x.event_id, x.type, _storable(x.reason), x.at, x.copy) for x in letters],
     )
     for sink in {letter.sink for letter in letters}:
         db.execute(
@@ -116,6 +116,11 @@ def _job_text(record: JobRecord) -> str:
     if record.job.extra_vars is not None:
         record = msgspec.structs.replace(record, job=msgspec.structs.replace(record.job, extra_vars=None))
     return _text(record)
+
+
+def _storable(reason: str) -> str:
+    """Replace what is no Unicode text: a reason can hold undecoded bytes of a server's answer."""
+    return reason.encode(errors="replace").decode()
 
 
 def _text(value: Any) -> str:

@@ -214,6 +214,13 @@ async def test_a_dead_letter_that_is_refused_again_is_one_letter_and_the_newest(
         assert list(await state.dead_letters()) == [letter(2), again]
 
 
+async def test_a_reason_with_undecoded_bytes_is_kept_as_text(house):
+    odd = msgspec.structs.replace(letter(1), reason="401 \udce4\x00ä")
+    async with house.open() as state:
+        await state.commit(Changes(dead_letters=[odd]))
+        assert [x.reason for x in await state.dead_letters()] == ["401 ?\x00ä"]
+
+
 async def test_a_removed_sink_keeps_its_places_for_seven_days(house, clock):
     there = {"gone": SinkRecord(destination="x", removed_at=clock.now()), "here": SinkRecord(destination="y")}
     async with house.open() as state:

@@ -1,6 +1,7 @@
 """SQLite as SQLite: damaged files, full disks, kill -9."""
 
 import asyncio
+import os
 import resource
 import signal
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import StateError
-from bridge.model import Job, JobKey, JobRecord, Place
+from bridge.model import Job, JobKey, JobRecord, Place, SinkRecord
 from bridge.ports import Changes
 from bridge.state import sqlite
 from bridge.state.sqlite import open_state
@@ -163,6 +164,30 @@ async def test_a_file_where_the_folder_should_be_is_refused(path):
     path.parent.touch()
     with pytest.raises(StateError, match="rights on the file and its folder"):
         await through_of(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+async def test_a_folder_without_write_access_is_refused(path):
+    path.parent.mkdir(parents=True, mode=0o500)
+    with pytest.raises(StateError, match="rights on the file and its folder"):
+        await through_of(path)
+
+
+async def test_a_long_running_bridge_drops_removed_sinks_as_well(path):
+    clock = FakeClock()
+    gone = SinkRecord(destination="x", removed_at=clock.now())
+
+    def sinks(state):
+        return state.call(
+            lambda _now: state._file._connection.execute("SELECT name FROM sinks").fetchall(), 1
+        )
+
+    async with open_state(path, owner="test", clock=clock) as state:
+        await state.commit(Changes(sinks={"gone": gone}))
+        clock.skew = sqlite.HOUSEKEEPING_EVERY + 7 * 86_400.0
+        assert await sinks(state) == [("gone",)]
+        await state.commit(change(1))
+        assert await sinks(state) == []
 
 
 async def test_a_full_database_stops_and_keeps_what_was_committed(path):

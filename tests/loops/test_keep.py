@@ -167,17 +167,14 @@ async def test_a_busy_bridge_commits_at_most_fifty_times_a_second(observer):
     assert state.places == {(KEY, "ops"): Place(through=999)}
 
 
-async def test_a_quiet_bridge_sleeps(keeper, monkeypatch):
+async def test_a_quiet_bridge_sleeps(keeper):
     async with running(keeper):
         keeper.job(record())
         await keeper.durable()
         await asyncio.sleep(1)
         loop = asyncio.get_running_loop()
-        scheduled = []
-        monkeypatch.setattr(loop, "call_at", lambda *args, **kw: scheduled.append(args))
-        for _ in range(50):
-            await asyncio.sleep(0)
-        assert scheduled == []
+        assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
+        assert list(loop._ready) == []
 
 
 async def test_stopping_writes_what_is_pending(keeper, state):

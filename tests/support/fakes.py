@@ -126,6 +126,7 @@ class MemoryState:
         return list(self.letters.values())
 
     def _bury(self, letter: DeadLetter) -> None:
+        letter = msgspec.structs.replace(letter, reason=letter.reason.encode(errors="replace").decode())
         self.letters.pop((letter.sink, letter.event_id), None)
         self.letters[letter.sink, letter.event_id] = letter
         of_sink = [where for where in self.letters if where[0] == letter.sink]
