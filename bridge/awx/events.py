@@ -29,6 +29,9 @@ _PAGE_CAP: Final = 200
 
 _MOST_AT_ONCE: Final = 200
 _SPARE: Final = 8
+_MOST_UNREADABLE: Final = 1000
+"""One after the other: that many are no job's events but an answer that never fits."""
+
 _EMPTY: Final = EventPage(rows=(), full=False)
 
 
@@ -52,10 +55,15 @@ class EventReader:
     async def after(
         self, key: JobKey, counter: int, *, limit: int, purpose: Purpose, params: Params | None = None
     ) -> EventPage:
-        """Return the events above `counter`, at most `limit`; `params` narrow them down."""
+        """Return the events above `counter`, at most `limit`; `params` narrow them down.
+
+        Steps over events that are too large until there are rows, or nothing more: a full page has
+        rows, and is complete up to the last of them but for what it says is unreadable.
+        """
         if key.job_type not in _PATHS:
             return _EMPTY
         asked: dict[str, str | int] = {**(params or {}), "counter__gt": counter}
+        unreadable: list[int] = []
         while True:
             size = self._sizes.limit(key, limit)
             try:
@@ -65,12 +73,17 @@ class EventReader:
                 raise
             except AnswerUnreadable as err:
                 self._sizes.too_large(key, size)
-                if size > 1:
-                    continue
-                return EventPage(rows=(), full=True, unreadable=(_next_counter(err, counter),))
+                if len(unreadable) >= _MOST_UNREADABLE:
+                    raise
+                if size == 1:
+                    counter = _next_counter(err, counter)
+                    asked["counter__gt"] = counter
+                    unreadable.append(counter)
+                continue
             if fetched.full and fetched.size < self._page_bytes // 2:
                 self._sizes.went_well(key, size)
-            return await self._whole(key, asked, fetched, purpose)
+            rows, full = await self._whole(key, asked, fetched, purpose)
+            return EventPage(rows=rows, full=full, unreadable=tuple(unreadable))
 
     async def at(self, key: JobKey, counters: Sequence[int], *, purpose: Purpose) -> EventPage:
         """Return the events among `counters`."""
@@ -125,8 +138,8 @@ class EventReader:
 
     async def _whole(
         self, key: JobKey, asked: dict[str, str | int], fetched: _Fetched, purpose: Purpose
-    ) -> EventPage:
-        """Make a page of `fetched` in which every counter has all of its rows.
+    ) -> tuple[tuple[AwxEvent, ...], bool]:
+        """Return rows of which every counter has all of its rows, and whether there may be more.
 
         A full page may end between two rows of one counter, and the next one starts above it.
         """
@@ -135,14 +148,14 @@ class EventReader:
         if not fetched.full or not rows:
             if fetched.full and fetched.rows:
                 raise SourceDataError(f"{key}: AWX ignores counter__gt")
-            return EventPage(rows=rows, full=False)
+            return rows, False
         complete = tuple(event for event in rows if event.counter < rows[-1].counter)
         if complete:
-            return EventPage(rows=complete, full=True)
+            return complete, True
         repeated = {**asked, "counter__in": rows[-1].counter}
         with suppress(AnswerUnreadable):  # all of them together are too large
             rows = (await self._fetch(key, repeated, _SPARE, purpose)).rows or rows
-        return EventPage(rows=rows, full=True)
+        return rows, True
 
     async def _fetch(self, key: JobKey, params: Params, limit: int, purpose: Purpose) -> _Fetched:
         """Ask for at most `limit` rows.
@@ -172,6 +185,14 @@ class EventReader:
 
 
 def _next_counter(err: AnswerUnreadable, above: int) -> int:
-    """Return the counter of the one row that was too large: AWX's, or at least one step on."""
+    """Return the counter of the one row that was too large: AWX's, or at least one step on.
+
+    Raises:
+        SourceDataError: AWX answers with a row that was not asked for.
+    """
     counter = counter_in(err.head)
-    return counter if counter is not None and counter > above else above + 1
+    if counter is None:
+        return above + 1
+    if counter <= above:
+        raise SourceDataError(f"{err}, and AWX ignores counter__gt") from err
+    return counter

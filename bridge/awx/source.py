@@ -109,8 +109,8 @@ class AwxSource:
     async def events_after(self, key: JobKey, counter: int, /, *, limit: int, purpose: Purpose) -> EventPage:
         """Return the readable events above `counter`, in counter order, at most `limit`.
 
-        A page may be shorter and still `full`; a counter with several rows has all of them in it,
-        even beyond `limit`. Every full page has a row or an unreadable counter above `counter`.
+        A page may be shorter and still `full`, then it has rows. A counter with several rows has all
+        of them in one page, even beyond `limit`: the next page starts above the last row's counter.
         """
         return await self._events.after(key, counter, limit=limit, purpose=purpose)
 

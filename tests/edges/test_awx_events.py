@@ -44,10 +44,8 @@ async def walk(prod, key=KEY, limit=200):
         unreadable += page.unreadable
         if not page.full:
             return counters, unreadable
-        assert page.rows or page.unreadable
-        reached = max([*page.unreadable, *(event.counter for event in page.rows)])
-        assert reached > above
-        above = reached
+        assert page.rows[-1].counter > max([above, *page.unreadable])
+        above = page.rows[-1].counter
     raise AssertionError("no end")
 
 
@@ -180,23 +178,32 @@ async def test_an_event_nested_too_deeply_is_unreadable(awx):
         assert await walk(prod) == ([3], [2])
 
 
-async def test_the_rest_of_a_page_too_large_is_not_waited_for(awx):
-    async def endless(request):
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        await response.write(b'{"results": [{"id": 1, "counter": 1, "event_data": {"x": "')
-        try:
-            for _ in range(1000):
-                await response.write(b"x" * 10_000)
-                await asyncio.sleep(0.001)
-        except ConnectionResetError:
-            pass
-        return response
+async def endless(request):
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    await response.write(b'{"results": [{"id": 1, "counter": 1, "event_data": {"x": "')
+    try:
+        for _ in range(1000):
+            await response.write(b"x" * 10_000)
+            await asyncio.sleep(0.001)
+    except ConnectionResetError:
+        pass
+    return response
 
+
+async def test_the_rest_of_a_page_too_large_is_not_waited_for(awx):
+    rest = EventRows([row(3)])
+    awx.on(LIST, lambda request: (rest if request.query["counter__gt"] == "1" else endless)(request))
+    async with source(awx, page_bytes=50_000) as prod, asyncio.timeout(5):
+        page = await prod.events_after(KEY, 0, limit=2, purpose=LIVE)
+    assert (page.unreadable, [event.counter for event in page.rows]) == ((1,), [3])
+
+
+async def test_an_awx_that_answers_the_same_without_end_is_noticed(awx):
     awx.on(LIST, endless)
     async with source(awx, page_bytes=50_000) as prod, asyncio.timeout(5):
-        page = await prod.events_after(KEY, 0, limit=1, purpose=LIVE)
-    assert page.unreadable == (1,)
+        with pytest.raises(SourceDataError, match="ignores counter__gt"):
+            await prod.events_after(KEY, 0, limit=1, purpose=LIVE)
 
 
 @pytest.mark.parametrize("trouble", ["timeout", 504, 502])
