@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Final
 
@@ -29,7 +29,12 @@ from bridge.prepare import Preparer
 from bridge.redact import Redactor
 from bridge.route import compile_routes
 from bridge.state.sqlite import open_state
+from bridge.status import health, healthy, observe, status
 from bridge.watch import SourceParked, Watch
+from bridge.web.server import open_web
+
+HOUSEKEEPING: Final = 60.0
+"""Seconds between two looks at what lags for too long."""
 
 LIVE_READS: Final = 8
 CATCH_UP_READS: Final = 4
@@ -51,8 +56,8 @@ class Bridge:
         self.parked: dict[str, str] = {}
         self._snapshot = snapshot
         self._keeper = keeper
-        self._clock = clock
-        self._observer = observer
+        self.clock = clock
+        self.observer = observer
         self._routes = compile_routes(config.route_specs, known_fields=FIELDS)
         self._chance = random.SystemRandom()
         self._preparer = Preparer(
@@ -78,8 +83,8 @@ class Bridge:
             retry_for=options.retry_for,
             bury=self._keeper.dead_letter,
             changed=self._sink_changed,
-            clock=self._clock,
-            observer=self._observer,
+            clock=self.clock,
+            observer=self.observer,
         )
 
     def add_source(self, source: Source) -> None:
@@ -91,8 +96,9 @@ class Bridge:
             lanes=self.lanes,
             wanting=frozenset(name for name in self.lanes if self._routes.wants_events(name)),
             keeper=self._keeper,
-            clock=self._clock,
-            observer=self._observer,
+            clock=self.clock,
+            observer=self.observer,
+            announce=self.announce,
             backoff=self._backoff,
             gap_wait=options.gap_wait,
             close_wait=options.close_wait,
@@ -110,7 +116,6 @@ class Bridge:
             following,
             record=self._snapshot.sources.get(source.name),
             scope=scope_of(options, public_url=_public_url(options)),
-            announce=self.announce,
         )
 
     def _places(self, key: JobKey) -> dict[str, Place]:
@@ -126,7 +131,7 @@ class Bridge:
 
     def announce(self, kind: str, source: str | None, facts: Mapping[str, str | None]) -> None:
         """Route one of the bridge's own events like any other; `source` is the AWX it concerns."""
-        prepared = self._preparer.own(kind, at=self._clock.now(), source=source, **facts)
+        prepared = self._preparer.own(kind, at=self.clock.now(), source=source, **facts)
         for name in prepared.sinks:
             self.lanes[name].offer(prepared.event)
 
@@ -138,15 +143,16 @@ class Bridge:
                 tasks.create_task(delivery.run(), name=f"deliver {name}")
                 for name, delivery in self.deliveries.items()
             ]
-            reading = [tasks.create_task(self._read(name), name=f"read {name}") for name in self.watches]
-            self._observer.note("bridge.started", sources=sorted(self.watches), sinks=sorted(self.lanes))
+            reading = [tasks.create_task(self._keep_house(), name="housekeeping")]
+            reading += [tasks.create_task(self._read(name), name=f"read {name}") for name in self.watches]
+            self.observer.note("bridge.started", sources=sorted(self.watches), sinks=sorted(self.lanes))
             await stop.wait()
-            self._observer.note("bridge.stopping", waits_at_most=self.config.drain_timeout)
+            self.observer.note("bridge.stopping", waits_at_most=self.config.drain_timeout)
             await _end(reading)
             await self._drain()
             await _end(delivering)
             await _end([keeping])
-        self._observer.note("bridge.stopped")
+        self.observer.note("bridge.stopped")
 
     async def _read(self, name: str) -> None:
         """Watch and follow one source; park it when another AWX answers."""
@@ -158,20 +164,25 @@ class Bridge:
             parked = group.exceptions[0]
             self.parked[name] = str(parked)
             trouble = parked.trouble if isinstance(parked, SourceParked) else "replaced"
-            self._observer.note(f"source.{trouble}", source=name, reason=str(parked))
+            self.observer.note(f"source.{trouble}", source=name, reason=str(parked))
             self.announce("bridge.source.down", name, {"reason": str(parked)})
 
     async def _drain(self) -> None:
         """Wait until every healthy sink has what is queued for it, at most `drain_timeout`."""
         try:
             async with asyncio.timeout(self.config.drain_timeout):
-                for lane in self._healthy():
+                for lane in healthy(self):
                     await lane.drained()
         except TimeoutError:
             return
 
-    def _healthy(self) -> list[Lane]:
-        return [self.lanes[n] for n, d in self.deliveries.items() if d.health < Health.DOWN]
+    async def _keep_house(self) -> None:
+        """Let sinks that lag for too long give up, once a minute."""
+        max_lag = {name: options.max_lag for name, options in self.config.sinks.items()}
+        while True:
+            await asyncio.sleep(HOUSEKEEPING)
+            for following in self.followings.values():
+                following.give_up_lagging(max_lag)
 
 
 def _public_url(options: SourceOptions) -> str:
@@ -192,11 +203,13 @@ async def run(
     stop: asyncio.Event,
     clock: Clock,
     observer: Observer,
+    metrics: Callable[[], bytes],
     accept: Collection[str] = (),
 ) -> None:
     """Run the bridge until `stop` is set.
 
-    `accept` names the sinks whose changed destination is wanted.
+    `metrics` renders what `observer` counted for Prometheus; `accept` names the sinks whose changed
+    destination is wanted.
 
     Raises:
         ConfigError: something only shows when it is opened, or a destination changed.
@@ -213,4 +226,21 @@ async def run(
             bridge.add_sink(name, sink)
         for name, options in config.sources.items():
             bridge.add_source(await stack.enter_async_context(open_source(name, options, clock=clock)))
+        if config.server.address is not None:
+            await stack.enter_async_context(_serve(bridge, config.server.address, metrics))
         await bridge.run(stop)
+
+
+def _serve(
+    bridge: Bridge, address: tuple[str, int], metrics: Callable[[], bytes]
+) -> AbstractAsyncContextManager[str]:
+    def render() -> bytes:
+        observe(bridge, now=bridge.clock.now())
+        return metrics()
+
+    return open_web(
+        address,
+        health=lambda: health(bridge),
+        metrics=render,
+        status=lambda: status(bridge, now=bridge.clock.now()),
+    )

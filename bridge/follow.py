@@ -125,6 +125,14 @@ class Following:
             lane.close(followed.key)
         feed.observer.gauge("jobs_open", len(self.jobs), source=feed.source.name)
 
+    def give_up_lagging(self, max_lag: Mapping[str, float]) -> None:
+        """Let sinks go on without jobs that they have owed for longer than their `max_lag` seconds."""
+        now = self._feed.clock.now()
+        for followed in list(self.jobs.values()):
+            for name, lane in self._feed.lanes.items():
+                if followed.over and now - followed.record.first_seen > max_lag[name]:
+                    followed.abandon(lane)
+
     def forget(self, listing: Listing, mark: int) -> None:
         """Drop what is remembered of finished jobs that `listing` will not show again."""
         for job_id, key in list(self.done.items()):

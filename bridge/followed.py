@@ -32,6 +32,10 @@ ROWS_AT_ONCE: Final = 100
 """Rows prepared before other tasks get their turn: some 5 ms of work."""
 
 
+Announce = Callable[[str, str | None, Mapping[str, str | None]], None]
+"""Makes one of the bridge's own events: (type, the source it concerns, facts)."""
+
+
 class Feed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What all loops of one source share.
 
@@ -47,6 +51,7 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     keeper: Keeper
     clock: Clock
     observer: Observer
+    announce: Announce
     backoff: Callable[[int], float]
     gap_wait: float
     close_wait: float
@@ -204,6 +209,23 @@ class Followed:
             feed.observer.count("events_missing_total", missing, source=name)
             self._tell_missing(close)
         await self._is_over()
+
+    def abandon(self, lane: Lane) -> None:
+        """Leave this job to `lane` no longer: it has lagged for longer than its `max_lag`."""
+        stream = lane.stream(self.key)
+        missed = self.released - stream.ledger.through + len(stream.ledger.wanted)
+        last = self.record.statuses[-1].number
+        if stream.status_number >= last or not lane.abandon(self.key, through=self.released, statuses=last):
+            return
+        name, reason = self.feed.source.name, "lagged longer than max_lag"
+        self.lagging.discard(lane.name)
+        if lane.name in self.feed.wanting:
+            self.feed.observer.count("events_missing_total", missed, source=name)
+        self.feed.observer.note(
+            "sink.gave_up", sink=lane.name, source=name, job=str(self.key), events=missed, reason=reason
+        )
+        self.feed.announce("bridge.events.missing", name, {"sink": lane.name, "reason": reason})
+        lane.report(stream)
 
     def _tell_missing(self, close: Close) -> None:
         now = self.feed.clock.now()

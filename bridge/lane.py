@@ -216,6 +216,24 @@ class Lane:
             self._mark(stream)
         return found
 
+    def oldest(self) -> list[str]:
+        """Return the time of each job's first waiting event."""
+        return [stream.queue[0].time for stream in self._streams.values() if stream.queue]
+
+    def abandon(self, job: JobKey, *, through: int, statuses: int) -> bool:
+        """Settle all of `job` undelivered; False while some of it is under way."""
+        stream = self.stream(job)
+        if stream.busy:
+            return False
+        self._ready.pop(stream.key, None)
+        self._freed(sum(event.size for event in stream.queue))
+        stream.queue.clear()
+        stream.outstanding = 0
+        stream.offered = max(stream.offered, through)
+        stream.ledger = Ledger(Place(through=stream.offered))
+        stream.statuses = stream.status_number = statuses
+        return True
+
     def failing(self) -> list[Stream]:
         """Return the jobs whose head has failed and not passed yet."""
         return [stream for stream in self._streams.values() if stream.failing_since is not None]

@@ -78,19 +78,14 @@ class Watch:
         *,
         record: SourceRecord | None,
         scope: Scope,
-        announce: Callable[[str, str, Mapping[str, str | None]], None],
     ) -> None:
-        """`record` is what state remembers of the source, None at the very first start.
-
-        `announce` makes one of the bridge's own events: (type, source, facts).
-        """
+        """`record` is what state remembers of the source, None at the very first start."""
         self.up: bool | None = None
         self.reason = "not asked yet"
         self._feed = feed
         self._following = following
         self._record = record
         self._scope = scope
-        self._announce = announce
         self._listings: tuple[Listing, ...] = tuple(
             listing for listing in BEAT if any(listing_of(kind) == listing for kind in scope.types)
         )
@@ -141,7 +136,7 @@ class Watch:
             self.up = False
             self._feed.observer.gauge("source_up", 0, source=name)
             self._feed.observer.note("source.down", source=name, reason=self.reason)
-            self._announce("bridge.source.down", name, {"reason": self.reason})
+            self._feed.announce("bridge.source.down", name, {"reason": self.reason})
         asked = error.retry_after if isinstance(error, SourceUnavailable) else None
         await asyncio.sleep(asked or self._feed.backoff(self._failures))
 
@@ -154,7 +149,7 @@ class Watch:
         self._feed.observer.gauge("source_up", 1, source=name)
         self._feed.observer.note("source.up", source=name)
         if was_down:
-            self._announce("bridge.source.up", name, {})
+            self._feed.announce("bridge.source.up", name, {})
 
     async def _identify(self) -> None:
         """Check that it is still the same AWX; at the very first start choose where to begin."""

@@ -20,7 +20,7 @@ from bridge.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from bridge.config import Config
-    from bridge.observe import LogObserver
+    from bridge.observe import LogObserver, Metrics
 
 Accepted = Annotated[
     list[str] | None,
@@ -50,24 +50,27 @@ def run(context: typer.Context, file: ConfigFile, *, accept: Accepted = None) ->
 
 async def _run(config: Config, accept: list[str] | tuple[()]) -> None:
     from bridge import app
-    from bridge.observe import library_logs
+    from bridge.observe import Metrics, library_logs
 
     stop = asyncio.Event()
     _stop_on_signals(asyncio.get_running_loop(), stop)
-    observer = _observer(config)
+    metrics = Metrics()
+    observer = _observer(config, metrics)
     with library_logs(observer):
-        await app.run(config, stop=stop, clock=SystemClock(), observer=observer, accept=accept)
+        await app.run(
+            config, stop=stop, clock=SystemClock(), observer=observer, metrics=metrics.render, accept=accept
+        )
 
 
-def _observer(config: Config) -> LogObserver:
+def _observer(config: Config, metrics: Metrics) -> LogObserver:
     """Log to standard error: for people on a terminal, JSON lines elsewhere."""
-    from bridge.observe import LogObserver, Metrics, open_log
+    from bridge.observe import LogObserver, open_log
 
     terminal = sys.stderr.isatty()
     console = terminal if config.log.format == "auto" else config.log.format == "console"
     colour = terminal and not os.environ.get("NO_COLOR")
     log = open_log(sys.stderr, clock=SystemClock(), level=config.log.level, console=console, colour=colour)
-    return LogObserver(log, Metrics())
+    return LogObserver(log, metrics)
 
 
 def _stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
