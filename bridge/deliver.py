@@ -226,7 +226,10 @@ class Delivery:
         self._observer.note("event.dead_lettered", sink=self.lane.name, id=event.id, reason=reason)
 
     def _count(self, error: DeliveryError) -> None:
-        kind = type(error).__name__.removesuffix("Error").removesuffix("Delivery").lower()
+        if isinstance(error, TemporaryDeliveryError):
+            kind = "temporary"
+        else:
+            kind = "refused" if isinstance(error, SinkRefusedError) else "permanent"
         self._observer.count("deliveries_failed_total", sink=self.lane.name, **{"class": kind})
 
     def _become(self, health: Health, reason: str) -> None:

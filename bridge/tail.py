@@ -216,7 +216,9 @@ class Tail:
         """Close the job if its count is proven, or nothing has moved for long enough."""
         key, source = self._job.key, self._feed.source
         if self._closing is None:
-            self._closing = Closing(sequencer.clock, close_wait=self._feed.close_wait, settle=SETTLE)
+            never_ran = self._job.record.job.started is None
+            settle = 0.0 if never_ran else min(SETTLE, self._feed.close_wait / 2)
+            self._closing = Closing(sequencer.clock, close_wait=self._feed.close_wait, settle=settle)
         step = self._closing.step(sequencer.clock, sequencer.rows)
         if step is Step.WAIT:
             return False

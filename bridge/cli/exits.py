@@ -13,6 +13,7 @@ from typing import Final, Self
 from bridge.errors import (
     BridgeError,
     ConfigError,
+    ListenError,
     Problem,
     SourceUnavailable,
     StateError,
@@ -67,6 +68,7 @@ _CODES: Final[tuple[tuple[type[BridgeError], ExitCode], ...]] = (
     (ConfigError, ExitCode.CONFIG),
     (StateOwnedError, ExitCode.OWNED),
     (StateError, ExitCode.STATE),
+    (ListenError, ExitCode.UNAVAILABLE),
     (SourceUnavailable, ExitCode.UNAVAILABLE),
     (TemporaryDeliveryError, ExitCode.UNAVAILABLE),
 )
