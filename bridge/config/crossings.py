@@ -28,6 +28,7 @@ def crossings(data: Mapping[str, Any], model: type[BaseModel]) -> Iterator[Probl
     """Yield the problems that concern more than one block; they have no line yet."""
     yield from _matches(data)
     yield from _sinks_of_routes(data)
+    yield from _left_out(data)
     for room in ("sources", "sinks"):
         for name, block in _mapping(data.get(room)).items():
             yield from _files((room, name), block, model, data)
@@ -69,6 +70,20 @@ def _sinks_of_routes(data: Mapping[str, Any]) -> Iterator[Problem]:
             if isinstance(name, str) and name not in sinks:
                 hint = did_you_mean(name, sinks) or f"; the sinks are {', '.join(sinks)}"
                 yield Problem(dotted(path), f"no sink is called {name!r}{hint}")
+
+
+def _left_out(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check the names of the fields that sinks leave out."""
+    for sink, block in _mapping(data.get("sinks")).items():
+        names = _list(_mapping(_mapping(block).get("fields")).get("exclude"))
+        for at, name in enumerate(names):
+            path = dotted(("sinks", sink, "fields", "exclude", at))
+            if not isinstance(name, str):
+                continue
+            if name in contract.CORE:
+                yield Problem(path, f"{name} cannot be left out")
+            elif name not in contract.FIELDS:
+                yield Problem(path, f"unknown field {name!r}{did_you_mean(name, contract.FIELDS)}")
 
 
 def _files(path: Path, block: Any, model: type[BaseModel], data: Any) -> Iterator[Problem]:

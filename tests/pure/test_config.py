@@ -290,6 +290,15 @@ def test_no_server():
     assert read(MINIMAL + "server: {listen: null}").server.address is None
 
 
+def test_fields_to_leave_out_are_fields():
+    text = MINIMAL.replace("{type: stdout}", "{type: stdout, fields: {exclude: [stdout, stdot, id, 5]}}")
+    assert problems(text) == [
+        "line 3: sinks.out.fields.exclude[1]: unknown field 'stdot'; did you mean 'stdout'?",
+        "line 3: sinks.out.fields.exclude[2]: id cannot be left out",
+        "line 3: sinks.out.fields.exclude[3]: must be a text: put it in quotes",
+    ]
+
+
 class PagerOptions(SinkOptions):
     """A third party's sink, which leaves out `type`."""
 
