@@ -116,7 +116,8 @@ class AwxEvent(msgspec.Struct, frozen=True, kw_only=True):
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of an event list, in counter order.
 
-    `full` says that the page was cut by its limit: more rows may be readable above the last one.
+    `full` says that more rows may be readable above the last one; a full page has rows. All readable
+    rows of a counter are on one page.
     `unreadable` are counters whose row alone exceeds the page limit in bytes.
     """
 

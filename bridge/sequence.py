@@ -119,7 +119,8 @@ class Sequencer:
             self._clock += now - self._answered
         self._answered = now
         out: list[Release | GivenUp] = []
-        rows = page.rows if self._repeats is None else _whole(page)
+        # A row's number must be the same in every run, so rows of one counter go by age.
+        rows = page.rows if self._repeats is None else sorted(page.rows, key=_by_age)
         fresh = Ranges()
         for row in rows:
             self._take(row, fresh, out)
@@ -131,6 +132,7 @@ class Sequencer:
             self._gaps.append(_Gap(fresh, self._clock, self._clock))
         self._expire()
         self._release(out)
+        self._detach(rows)
         return out
 
     def finish(self) -> list[Release | GivenUp]:
@@ -150,6 +152,13 @@ class Sequencer:
             for low, high in part.pairs():
                 missing.add(low, high)
         return missing
+
+    def _detach(self, rows: Iterable[AwxEvent]) -> None:
+        """Copy what stays behind of this page: one held row must not keep all of it in memory."""
+        for counter in {row.counter for row in rows} & self._held.keys():
+            self._held[counter] = [
+                msgspec.structs.replace(row, event_data=row.event_data.copy()) for row in self._held[counter]
+            ]
 
     def _reach(self, counter: int, fresh: Ranges) -> None:
         fresh.add(self.top + 1, counter - 1)
@@ -243,16 +252,9 @@ class Sequencer:
                 return
 
 
+def _by_age(row: AwxEvent) -> tuple[int, int]:
+    return row.counter, row.id or 0
+
+
 def _weight(row: AwxEvent) -> int:
     return len(memoryview(row.event_data)) + len(row.stdout) + 500
-
-
-def _whole(page: EventPage) -> Sequence[AwxEvent]:
-    """Sort rows of one counter by age, and leave out the last counter of a full page.
-
-    Its further rows may be on the next page, and a row's number must be the same in every run.
-    """
-    rows = sorted(page.rows, key=lambda row: (row.counter, row.id or 0))
-    if not page.full or not rows or rows[0].counter == rows[-1].counter:
-        return rows
-    return [row for row in rows if row.counter != rows[-1].counter]

@@ -240,7 +240,7 @@ class Tail:
         while ask.after is not None:
             page = await self._ask(ask, Purpose.CLOSING)
             await self._take_in(sequencer.see(ask, page, asyncio.get_running_loop().time()), sequencer)
-            ask = Ask(page.rows[-1].counter - 1 if page.full and page.rows else None)
+            ask = Ask(page.rows[-1].counter if page.full and page.rows else None)
         return True
 
     async def _account(self, sequencer: Sequencer) -> Close:

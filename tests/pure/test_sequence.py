@@ -148,13 +148,13 @@ def test_a_second_row_that_comes_later_is_found_by_reading_again():
     assert seq.rows == 2
 
 
-def test_the_last_counter_of_a_full_page_may_go_on_on_the_next():
-    seq = sequencer(repeats={})
-    first = EventPage(rows=(row(1), row(2, "a", number=2)), full=True)
-    assert counters_of(seq.see(Ask(0), first, 0.0)) == [1]
-    rest = EventPage(rows=(row(2, "a", number=2), row(2, "b", number=3)), full=False)
-    out = seq.see(Ask(1), rest, 0.1)
-    assert [len(item.rows) for item in out] == [2]
+def test_a_held_row_does_not_keep_its_page():
+    whole = b'{"big": "' + b"x" * 1000 + b'"}'
+    seq = sequencer()
+    held = msgspec.structs.replace(row(3), event_data=msgspec.json.decode(whole, type=msgspec.Raw))
+    seq.see(Ask(0), EventPage(rows=(row(1), held), full=False), 0.0)
+    assert bytes(seq._held[3][0].event_data) == whole
+    assert seq._held[3][0].event_data is not held.event_data
 
 
 @given(counter=st.integers(10**9, 10**15))

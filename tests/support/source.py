@@ -131,7 +131,9 @@ class FakeSource:
     async def events_after(self, key, counter, /, *, limit, purpose):
         job, now = await self._find("events_after", key, counter, purpose)
         rows = [one for one in self._rows(job, now) if one.counter > counter]
-        return EventPage(rows=tuple(rows[:limit]), full=len(rows) >= limit)
+        last = rows[limit - 1].counter if len(rows) >= limit else None
+        cut = rows if last is None else [one for one in rows if one.counter <= last]
+        return EventPage(rows=tuple(cut), full=last is not None)
 
     async def events_at(self, key, counters, /, *, purpose):
         job, now = await self._find("events_at", key, tuple(counters), purpose)
