@@ -6,7 +6,7 @@ Pure: `now` (epoch seconds) is an argument everywhere and only moves forward.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -84,29 +84,40 @@ class Job:
 
     def detail(self, now: float) -> dict[str, Any]:
         """Return the body of the detail endpoint."""
-        fields = self.fields(now)
-        body = {name: fields[name] for name in self.body}
-        if fields["status"] == "running" and "started_epoch" in fields:
-            body["elapsed"] = round(now - fields["started_epoch"], 6)
-        if "event_processing_finished" in body:
-            body["event_processing_finished"] = self.finished_processing(now)
-        if "playbook_counts" in body and self.events is not None:
-            body["playbook_counts"] = self._playbook_counts(now)
-        if "host_status_counts" in body and self.events is not None:
-            body["host_status_counts"] = self._host_status_counts() if self.settled(now) else None
-        if "result_stdout" in body and self.events is not None:
-            body["result_stdout"] = "".join(f"{row['stdout']}\n" for row in self.rows(now))
-        if self.workflow is not None:
-            body["summary_fields"] = {
-                **body["summary_fields"],
-                "source_workflow_job": self.workflow.summary(now),
-            }
-        return body
+        return self._show(now, self.body)
 
     def listed(self, now: float) -> dict[str, Any]:
         """Return the row of a list: the detail without what only the detail has."""
         without = DETAIL_ONLY | {"custom_virtualenv"} if self.kind == "job" else DETAIL_ONLY
-        return {name: value for name, value in self.detail(now).items() if name not in without}
+        return self._show(now, [name for name in self.body if name not in without])
+
+    def host_status_counts(self, now: float) -> Any:
+        """Return how many hosts ended in which state; None until the stats event is readable."""
+        if self.events is None:
+            return self.body.get("host_status_counts")
+        return self._host_status_counts() if self.settled(now) else None
+
+    def _show(self, now: float, names: Iterable[str]) -> dict[str, Any]:
+        fields = self.fields(now)
+        return {name: self._computed(name, fields, now) for name in names}
+
+    def _computed(self, name: str, fields: Mapping[str, Any], now: float) -> Any:
+        """Return a field as AWX shows it: some are worked out for each answer."""
+        value = fields[name]
+        match name:
+            case "elapsed" if fields["status"] == "running" and "started_epoch" in fields:
+                value = round(now - fields["started_epoch"], 6)
+            case "event_processing_finished":
+                value = self.finished_processing(now)
+            case "playbook_counts" if self.events is not None:
+                value = self._playbook_counts(now)
+            case "host_status_counts":
+                value = self.host_status_counts(now)
+            case "result_stdout" if self.events is not None:
+                value = "".join(f"{row['stdout']}\n" for row in self.rows(now))
+            case "summary_fields" if self.workflow is not None:
+                value = {**value, "source_workflow_job": self.workflow.summary(now)}
+        return value
 
     def summary(self, now: float) -> dict[str, Any]:
         """Return the job as `summary_fields` of others show it."""

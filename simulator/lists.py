@@ -69,7 +69,7 @@ def _job_values(job: Job, now: float, path: tuple[str, ...]) -> list[object]:
     if name == "unified_job_node":
         return [None if job.workflow is None else job.workflow.id]
     if name == "host_status_counts":
-        return [job.detail(now).get(name)]
+        return [job.host_status_counts(now)]
     fields = job.fields(now)
     if name in {"labels", "credentials"}:
         found = fields["summary_fields"].get(name, [])

@@ -22,7 +22,7 @@ FULL_DISK: Final = Trouble(task=2, message="No space left on device")
 
 def demo() -> list[Act]:
     """About a dozen jobs of every type over 12 s, some failing, one late and one lost counter."""
-    deploy = plays.playbook("deploy-web", troubles={"web03": FULL_DISK, "web07": FULL_DISK})
+    deploy = plays.playbook("deploy-web", tasks=8, troubles={"web03": FULL_DISK, "web07": FULL_DISK})
     patch = plays.playbook("patch-databases", hosts=HOSTS[12:], troubles={"db02": UNREACHABLE})
     backup = plays.playbook("backup", hosts=HOSTS[:4], tasks=4)
     acts = [

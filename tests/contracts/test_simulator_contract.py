@@ -25,7 +25,6 @@ OTHER_STATE = {
     74: "another recording of this job is loaded; its inventory changed meanwhile",
     76: "job 37 still ran",
     89: "job 37 was being cancelled",
-    238: "two jobs ran, of other types than those that are left active",
     237: "the late world has the jobs that came after",
     239: "a project update ran",
     264: "the inventory's summary changed",
@@ -34,6 +33,9 @@ OTHER_STATE = {
     52: "no events of four of the jobs were recorded",
 }
 """Recorded in a state that the loaded worlds do not have: status and shape are compared, values not."""
+
+OTHER_JOBS = {238}
+"""Recorded while jobs of other types were active than those that the late world has left."""
 
 MADE_UP = {
     "heartbeat",
@@ -142,7 +144,10 @@ async def test_a_recorded_read_gets_the_recorded_answer(worlds, number):
 
 
 def compare(ours: Any, theirs: Any, number: int) -> None:
-    assert keys(ours) == keys(theirs) or number == 238
+    if number in OTHER_JOBS:
+        assert set(ours) == set(theirs)
+        return
+    assert keys(ours) == keys(theirs)
     if number in OTHER_STATE:
         return
     if "results" not in theirs:
