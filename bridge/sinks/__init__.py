@@ -15,6 +15,7 @@ from bridge.errors import ConfigError, Problem
 from bridge.options import SinkOptions
 from bridge.ports import Sink, SinkContext
 from bridge.sinks.file import FileOptions, open_file
+from bridge.sinks.kafka import KafkaOptions, open_kafka
 from bridge.sinks.slack import SlackOptions, open_slack
 from bridge.sinks.stdout import StdoutOptions, open_stdout
 from bridge.sinks.webhook import WebhookOptions, open_webhook
@@ -39,6 +40,7 @@ def builtin_kinds() -> dict[str, SinkKind]:
     """Return the kinds that come with the bridge, by their `type`."""
     return {
         "file": SinkKind(FileOptions, open_file),
+        "kafka": SinkKind(KafkaOptions, open_kafka),
         "slack": SinkKind(SlackOptions, open_slack),
         "stdout": SinkKind(StdoutOptions, open_stdout),
         "webhook": SinkKind(WebhookOptions, open_webhook),
