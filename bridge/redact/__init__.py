@@ -7,6 +7,7 @@ read again is dropped, never sent. Redacting twice changes nothing more.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
@@ -88,9 +89,9 @@ class Redactor:
             return raw, 0
         try:
             holder = [msgspec.json.decode(raw)]
-            count = self._walk(holder, 0)
+            count = self._walk(holder, 0) or _has_twins(raw)
             return (msgspec.json.encode(holder[0]), count) if count else (raw, 0)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return b"{}", 1
 
     def text(self, text: str) -> tuple[str, int]:
@@ -186,9 +187,9 @@ class Redactor:
         if nested < _MAX_NESTED and text.lstrip()[:1] in ("{", "["):
             try:
                 holder = [msgspec.json.decode(text)]
-                count = self._walk(holder, nested + 1)
+                count = self._walk(holder, nested + 1) or _has_twins(text)
                 return (msgspec.json.encode(holder[0]).decode(), count) if count else (text, 0)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            except (msgspec.MsgspecError, ValueError, RecursionError):
                 pass
         plain = text.encode("utf-8", "replace")
         redacted, count = self._plain.redact(plain) if self._needle.search(plain) else (plain, 0)
@@ -219,6 +220,19 @@ class Redactor:
             if key in self._names:
                 exposed.append(name)
         return count, frozenset(exposed)
+
+
+def _has_twins(document: str | bytes) -> int:
+    """Return 1 when an object has a key twice: only the last of them was read, so only it may leave."""
+    found = 0
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        if len({key for key, _ in pairs}) < len(pairs):
+            found = 1
+
+    json.loads(document, object_pairs_hook=look)
+    return found
 
 
 def _apply(pattern: Any, text: bytes) -> tuple[bytes, int]:
