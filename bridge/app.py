@@ -225,10 +225,16 @@ async def run(
         for name, sink in (await open_sinks(config, stack, clock=clock)).items():
             bridge.add_sink(name, sink)
         for name, options in config.sources.items():
-            bridge.add_source(await stack.enter_async_context(open_source(name, options, clock=clock)))
+            counted = partial(_count_request, observer, name)
+            source = open_source(name, options, clock=clock, counted=counted)
+            bridge.add_source(await stack.enter_async_context(source))
         if config.server.address is not None:
             await stack.enter_async_context(_serve(bridge, config.server.address, metrics))
         await bridge.run(stop)
+
+
+def _count_request(observer: Observer, source: str, outcome: str) -> None:
+    observer.count("requests_total", source=source, outcome=outcome)
 
 
 def _serve(

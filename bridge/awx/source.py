@@ -5,7 +5,7 @@ Every request goes through one budget and one door for errors; nothing here wait
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -170,8 +170,12 @@ class AwxSource:
 
 
 @asynccontextmanager
-async def open_source(name: str, options: SourceOptions, *, clock: Clock) -> AsyncGenerator[AwxSource]:
+async def open_source(
+    name: str, options: SourceOptions, *, clock: Clock, counted: Callable[[str], None] = lambda _outcome: None
+) -> AsyncGenerator[AwxSource]:
     """Open the source `name`; nothing is asked before the first call.
+
+    `counted` hears how each request went: `ok`, `unavailable`, `refused` or `unreadable`.
 
     Raises:
         ConfigError: a file of `tls` cannot be used.
@@ -185,5 +189,5 @@ async def open_source(name: str, options: SourceOptions, *, clock: Clock) -> Asy
         raise ConfigError([problem]) from err
     async with session:
         budget = RequestBudget(options.max_requests)
-        transport = Transport(name, options, session=session, budget=budget, clock=clock)
+        transport = Transport(name, options, session=session, budget=budget, clock=clock, counted=counted)
         yield AwxSource(name, options, transport=transport, budget=budget)

@@ -60,13 +60,15 @@ class Transport:
         session: aiohttp.ClientSession,
         budget: RequestBudget,
         clock: Clock,
+        counted: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
-        """Ask nothing yet."""
+        """Ask nothing yet; `counted` hears how each request went: ok, unavailable, refused, unreadable."""
         self._name = name
         self._options = options
         self._session = session
         self._budget = budget
         self._clock = clock
+        self._counted = counted
         self._authorization: str | None = None
         self._root: str | None = None
         self._discovering = asyncio.Lock()
@@ -134,6 +136,20 @@ class Transport:
         return answer
 
     async def _ask(self, path: str, params: Params, purpose: Purpose, where: str) -> Answer:
+        try:
+            answer = await self._exchange(path, params, purpose, where)
+        except AnswerUnreadable:
+            self._counted("unreadable")
+            raise
+        except SourceError:
+            self._counted("unavailable")
+            raise
+        refused = answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+        ok = answer.status < HTTPStatus.MULTIPLE_CHOICES
+        self._counted("ok" if ok else "refused" if refused else "unavailable")
+        return answer
+
+    async def _exchange(self, path: str, params: Params, purpose: Purpose, where: str) -> Answer:
         url = URL(self._options.url).join(URL(path, encoded=True)).with_query(params)
         headers = {"Authorization": self._credentials()}
         proxy = self._options.proxy

@@ -186,7 +186,7 @@ def test_every_readable_counter_goes_on_once(sight):
     total, visible, beats, fails, limit = sight
     seq = sequencer()
     out, now = [], 0.0
-    for number, beat in enumerate([*beats, *([GAP_WAIT] * 80)]):
+    for number, beat in enumerate([*beats, *([GAP_WAIT] * 200)]):
         now += beat
         if number in fails:
             seq.missed()
