@@ -10,9 +10,18 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from bridge import contract, observe
+from bridge.awx.options import JobOptions, SourceOptions
+from bridge.config import Config, LogOptions, RouteOptions, ServerOptions
+from bridge.config.document import read_document
+from bridge.options import FieldOptions, Options, SinkOptions, TlsOptions
+from bridge.redact import RedactOptions
+from bridge.sinks import sink_kinds
+from bridge.state.options import StateOptions
 
 DOCS: Final = Path(__file__).parent
 _TABLE: Final = re.compile(
@@ -73,12 +82,67 @@ def _type(schema: Mapping[str, Any]) -> str:
     return " or ".join("time" if schema.get("format") and name == "string" else name for name in names)
 
 
+_EXAMPLE: Final = read_document((DOCS.parent / "config.example.yaml").read_bytes()).data
+_BLOCKS: Final[Mapping[str, tuple[type[Options], Any]]] = {
+    "config": (Config, _EXAMPLE),
+    "source": (SourceOptions, _EXAMPLE["sources"]["prod"]),
+    "jobs": (JobOptions, _EXAMPLE["sources"]["prod"]["jobs"]),
+    "tls": (TlsOptions, _EXAMPLE["sources"]["prod"]["tls"]),
+    "sink": (SinkOptions, _EXAMPLE["sinks"]["events"]),
+    "fields": (FieldOptions, _EXAMPLE["sinks"]["events"]["fields"]),
+    "route": (RouteOptions, _EXAMPLE["routes"][0]),
+    "state": (StateOptions, _EXAMPLE["state"]),
+    "server": (ServerOptions, _EXAMPLE["server"]),
+    "redact": (RedactOptions, _EXAMPLE["redact"]),
+    "log": (LogOptions, _EXAMPLE["log"]),
+    **{block["type"]: (sink_kinds()[block["type"]].options, block) for block in _EXAMPLE["sinks"].values()},
+}
+"""Every block of the configuration, and where the example shows it."""
+
+
+def _options(block: str) -> Callable[[], str]:
+    """Make the table of one block; defaults are written as the example, which is tested, writes them."""
+    options, shown = _BLOCKS[block]
+    kind = issubclass(options, SinkOptions) and options is not SinkOptions
+    told_before = {"type", *SinkOptions.model_fields} if kind else set()
+
+    def table() -> str:
+        rows = [
+            (f"`{name}`", _default(field, shown[name]), _meaning(field))
+            for name, field in options.model_fields.items()
+            if name not in told_before
+        ]
+        return _table(("option", "default", "meaning"), rows)
+
+    return table
+
+
+def _default(field: FieldInfo, shown: Any) -> str:
+    if field.is_required():
+        return "required"
+    nothing = field.get_default(call_default_factory=True, validated_data={}) in (None, "", ())
+    if nothing or isinstance(field.default, Options):
+        return ""
+    return f"`{shown if isinstance(shown, str) else json.dumps(shown)}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    said = field.description or ""
+    if not said and isinstance(field.default, Options):
+        said = (type(field.default).__doc__ or "").splitlines()[0]
+    if get_origin(field.annotation) is Literal:
+        choices = ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+        said = f"{said}: {choices}" if said else choices
+    return _escaped(said).replace("|", "\\|")
+
+
 _KINDS: Final = ("always", "job", "event", "status", "receipt", "optional", "bridge")
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "log-events": _log_events,
     "metrics": _metrics,
     **{f"fields-{kind}": _fields(kind) for kind in _KINDS},
+    **{f"options-{block}": _options(block) for block in _BLOCKS},
 }
 
 
