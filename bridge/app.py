@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from bridge.assemble import check_destinations, open_sinks, scope_of
 from bridge.awx import SourceOptions, open_source
@@ -28,6 +28,7 @@ from bridge.ports import Clock, Observer, Sink, Snapshot, Source
 from bridge.prepare import Preparer
 from bridge.redact import Redactor
 from bridge.route import compile_routes
+from bridge.sinks import SinkKind, sink_kinds
 from bridge.state.sqlite import open_state
 from bridge.status import health, healthy, observe, status
 from bridge.watch import SourceParked, Watch
@@ -197,32 +198,45 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
         await asyncio.wait(tasks)
 
 
+class Outside(NamedTuple):
+    """What the process gives the bridge: when to stop, the time, where to say things.
+
+    `metrics` renders what `observer` counted, for Prometheus.
+    """
+
+    stop: asyncio.Event
+    clock: Clock
+    observer: Observer
+    metrics: Callable[[], bytes]
+
+
 async def run(
     config: Config,
+    outside: Outside,
     *,
-    stop: asyncio.Event,
-    clock: Clock,
-    observer: Observer,
-    metrics: Callable[[], bytes],
     accept: Collection[str] = (),
+    kinds: Mapping[str, SinkKind] | None = None,
+    started: Callable[[Bridge], None] = lambda _bridge: None,
 ) -> None:
-    """Run the bridge until `stop` is set.
+    """Run the bridge until it is told to stop.
 
-    `metrics` renders what `observer` counted for Prometheus; `accept` names the sinks whose changed
-    destination is wanted.
+    `accept` names the sinks whose changed destination is wanted; `kinds` are the kinds of sinks
+    (default: all installed ones); `started` hears of the bridge just before it runs.
 
     Raises:
         ConfigError: something only shows when it is opened, or a destination changed.
         StateError: state cannot be read or written, or another bridge owns it.
+        ListenError: `server.listen` is not free.
         BaseExceptionGroup: a bug.
     """
+    stop, clock, observer, metrics = outside
     async with AsyncExitStack() as stack:
         state = await stack.enter_async_context(open_state(config.state.path, owner=config.name, clock=clock))
         snapshot = await state.load()
         keeper = Keeper(state, observer)
         check_destinations(config, snapshot, keeper=keeper, accept=accept, now=clock.now())
         bridge = Bridge(config, snapshot, keeper=keeper, clock=clock, observer=observer)
-        for name, sink in (await open_sinks(config, stack, clock=clock)).items():
+        for name, sink in (await open_sinks(config, stack, kinds=kinds or sink_kinds(), clock=clock)).items():
             bridge.add_sink(name, sink)
         for name, options in config.sources.items():
             counted = partial(_count_request, observer, name)
@@ -230,6 +244,7 @@ async def run(
             bridge.add_source(await stack.enter_async_context(source))
         if config.server.address is not None:
             await stack.enter_async_context(_serve(bridge, config.server.address, metrics))
+        started(bridge)
         await bridge.run(stop)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 
 from bridge.awx import SourceOptions
@@ -14,13 +14,14 @@ from bridge.model import Job, SinkRecord
 from bridge.normalize import job_fields
 from bridge.ports import Clock, Sink, SinkContext, Snapshot
 from bridge.route import compile_match
-from bridge.sinks import sink_kinds
+from bridge.sinks import SinkKind
 from bridge.watch import Scope
 
 
-async def open_sinks(config: Config, stack: AsyncExitStack, *, clock: Clock) -> dict[str, Sink]:
+async def open_sinks(
+    config: Config, stack: AsyncExitStack, *, kinds: Mapping[str, SinkKind], clock: Clock
+) -> dict[str, Sink]:
     """Open every sink of the configuration on `stack`."""
-    kinds = sink_kinds()
     opened: dict[str, Sink] = {}
     for name, options in config.sinks.items():
         context = SinkContext(bridge=config.name, name=name, clock=clock)

@@ -57,9 +57,8 @@ async def _run(config: Config, accept: list[str] | tuple[()]) -> None:
     metrics = Metrics()
     observer = _observer(config, metrics)
     with library_logs(observer):
-        await app.run(
-            config, stop=stop, clock=SystemClock(), observer=observer, metrics=metrics.render, accept=accept
-        )
+        outside = app.Outside(stop, SystemClock(), observer, metrics.render)
+        await app.run(config, outside, accept=accept)
 
 
 def _observer(config: Config, metrics: Metrics) -> LogObserver:
