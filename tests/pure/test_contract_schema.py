@@ -45,6 +45,13 @@ def test_the_published_files_are_what_the_code_says():
     assert published == rendered(), HOW
 
 
+def test_the_page_on_events_names_every_field_and_type():
+    page = (SCHEMA.parent / "docs" / "events.md").read_text(encoding="utf-8")
+    assert [name for name in FIELDS if f"| `{name}` |" not in page] == []
+    assert [kind for kind in contract.BRIDGE_TYPES if f"`{kind}`" not in page] == []
+    assert [status for status in contract.JOB_STATUSES if status not in page] == []
+
+
 def test_there_is_an_example_of_every_type():
     assert set(GOLDEN) == set(EVENT_TYPES)
     assert len(EVENT_TYPES) == len(set(EVENT_TYPES))
