@@ -240,7 +240,11 @@ class Job:
         return self.events
 
     def truth(self, now: float) -> dict[str, Any]:
-        """Return what there is to know about this job, for invariants in tests. Counters are ranges."""
+        """Return what there is to know about this job, for invariants in tests.
+
+        Counters are `[first, last]` ranges: `readable` now, `later`, and `lost` for ever; of a deleted
+        job as if it were still there.
+        """
         fields = self.fields(now)
         last = self.changes[-1].fields if self.changes else self.body
         known: dict[str, Any] = {

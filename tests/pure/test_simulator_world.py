@@ -128,7 +128,15 @@ def test_the_storm_has_the_size_it_is_asked_for():
     acts = scenarios.storm(jobs=30, events=50_000)
     total = sum(len(act.plan.rows.counters) for act in acts if act.plan.rows is not None)
     assert len(acts) == 30
-    assert abs(total - 50_000) < 100
+    assert total == 50_000
+
+
+def test_a_heavy_job_has_one_event_above_every_page_limit():
+    world, _ = world_of(oddities.heavy())
+    rows = list(world.jobs[1].rows(START + 60))
+    sizes = sorted(len(row["event_data"]["res"]["stdout"]) for row in rows if row["event"] == "runner_on_ok")
+    assert sizes[-1] > 16 * 1024 * 1024
+    assert set(sizes[:-1]) == {700_000}
 
 
 @pytest.mark.parametrize("events", [20, 21, 99, 1000, 5000])
