@@ -132,9 +132,7 @@ def test_layers_are_a_checked_contract():
 
 def test_no_file_knows_a_machine_or_a_registry():
     machine = re.compile(r"(?<![\w.])/(?:home|root|Users|work|opt/wheels)/\w|[A-Z]:\\Users")
-    registry = re.compile(
-        r"pypi[.]org|pythonhosted[.]org|repo1?[.]maven|registry[.]npmjs"
-    )
+    registry = re.compile(r"pypi[.]org|pythonhosted[.]org|repo1?[.]maven|registry[.]npmjs")
     found = []
     for path in tracked():
         text = path.read_text(encoding="utf-8", errors="replace")
