@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import time
@@ -84,11 +85,12 @@ async def send_until_accepted(sink: KafkaSink, events: list[Event]) -> int:
         try:
             await sink.send(left)
         except TemporaryDeliveryError:
-            continue
+            await asyncio.sleep(0.2)
         except PartialDeliveryError as err:
             if not all(isinstance(error, TemporaryDeliveryError) for error in err.errors.values()):
                 raise
             left = [left[position] for position in sorted(err.errors)]
+            await asyncio.sleep(0.2)
         else:
             return tries
     raise AssertionError("never accepted")

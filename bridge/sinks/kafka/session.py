@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.conn import create_conn
-from aiokafka.errors import ProducerClosed
 
 from bridge.errors import SinkRefusedError
 from bridge.sinks.kafka.errors import CLIENT_ERRORS, Failed, translate
@@ -23,7 +22,7 @@ MAX_BATCH: Final = 900_000
 """Bytes of one record batch, below the brokers' usual limit of 1 MiB (exactly-once measurements)."""
 
 CLOSE_LIMIT: Final = 2.0
-"""Seconds that a producer gets for each of the two steps of closing."""
+"""Seconds that a producer gets for each step of closing."""
 
 _DEFAULT_PORT: Final = 9092
 
@@ -53,7 +52,7 @@ class Session:
         self._producer = self._make()
         self._spoiled = True  # until it has started: a cancelled start leaves half a producer
         try:
-            await self._producer.start()
+            await _start(self._producer)
         except (*CLIENT_ERRORS, ValueError) as err:  # ValueError: SCRAM's answer makes no sense
             raise await self._reason(err) from err
         self._spoiled = False
@@ -76,18 +75,14 @@ class Session:
         """Let go of the producer within a few seconds, whatever state it and the cluster are in."""
         if self._producer is None:
             return
-        producer = self._producer
-        if self._spoiled:
-            await _end_sender(producer)
-        try:
-            async with asyncio.timeout(CLOSE_LIMIT):
-                await producer.stop()
-        except CLIENT_ERRORS:  # it was given up anyway
-            self.spoil()
-            await _end_sender(producer)
-            with suppress(*CLIENT_ERRORS):
+        if not self._spoiled:
+            try:
                 async with asyncio.timeout(CLOSE_LIMIT):
-                    await producer.client.close()
+                    await self._producer.stop()
+            except CLIENT_ERRORS:  # so it goes the hard way
+                self.spoil()
+        if self._spoiled:
+            await _abandon(self._producer)
         self._producer = None
 
     def _make(self) -> Any:
@@ -125,21 +120,36 @@ class Session:
         return found
 
 
-async def _end_sender(producer: Any) -> None:
-    """Cancel the sender until it has ended, then fail what still waits for it.
+async def _start(producer: Any) -> None:
+    """Start a producer. A cancelled bootstrap would leak its connection, so it gets time to end."""
+    starting = asyncio.ensure_future(producer.start())
+    try:
+        await asyncio.shield(starting)
+    finally:
+        if not starting.done():
+            await asyncio.wait({starting}, timeout=CLOSE_LIMIT)
+            starting.cancel()
+            await asyncio.wait({starting}, timeout=CLOSE_LIMIT)
+        if not starting.cancelled():
+            starting.exception()  # seen, even if nobody waits any more
 
-    On the first cancellation it waits for its requests; each further one cancels a request.
+
+async def _abandon(producer: Any) -> None:
+    """Close a producer without waiting for what it has not sent.
+
+    Its own `stop` would wait for that for ever. On the first cancellation its sending task waits for
+    its requests; each further one cancels a request.
     """
     sender, _ = _internals(producer)
-    if sender is None:
-        return
     loop = asyncio.get_running_loop()
     end = loop.time() + CLOSE_LIMIT
-    while not sender.done() and loop.time() < end:
+    while sender is not None and not sender.done() and loop.time() < end:
         sender.cancel()
         await asyncio.wait({sender}, timeout=CLOSE_LIMIT / 8)
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - stop() waits for these for ever
-    await asyncio.sleep(0)
+    producer._closed = True  # noqa: SLF001 - or it complains when it is collected
+    with suppress(*CLIENT_ERRORS):
+        async with asyncio.timeout(CLOSE_LIMIT):
+            await producer.client.close()
 
 
 def _internals(producer: Any) -> tuple[asyncio.Task[None] | None, list[Any]]:

@@ -62,8 +62,9 @@ class Topics:
         try:
             if name not in self._max_bytes:
                 await self._ensure(producer.client, name)
+            numbers = await producer.partitions_for(name)  # waits until a new topic shows
+            if name not in self._max_bytes:
                 self._max_bytes[name] = await _ask_max_bytes(producer.client, name)
-            numbers = await producer.partitions_for(name)
         except CLIENT_ERRORS as err:
             raise translate(err, f"asking for topic {name}") from err
         return Topic(name, tuple(sorted(numbers)), self._max_bytes[name])
@@ -109,8 +110,11 @@ async def _ask_max_bytes(client: Any, name: str) -> int:
     request = DescribeConfigsRequest([(_TOPIC_RESOURCE, name, ["max.message.bytes"])])
     response = await client.send(_any_node(client), request)
     code, _, _, _, entries = response.resources[0]
-    if for_code(code) is not NoError:
+    error = for_code(code)
+    if error in _FORBIDDEN:
         return DEFAULT_MAX_BYTES
+    if error is not NoError:  # above all, a topic that this broker does not know yet
+        raise error(name)
     return next((int(value) for key, value, *_ in entries if key == "max.message.bytes"), DEFAULT_MAX_BYTES)
 
 
