@@ -112,6 +112,7 @@ class PlainText:
         self._unquoted = _bytes(r"""(?:[^\s"'\x1b]|["'][^\s,;:)\]}"'\\\x1b])+""")
         self._literal = _bytes(r"""[^\s"',}\])\\\x1b]+""")
         self._header = _bytes(r"""[^"'\r\n\x1b]+""")
+        self._escape = _bytes(r"^(?:[abfnrtv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})")
         self._open = _bytes(r"""[uUbB]?(\\*)(["'])""")
         self._quote = _bytes(r"""(\\*)(["'])""")
         self._bracket = _bytes(r"""(?s)\\.|["{}\[\]]""")
@@ -172,7 +173,7 @@ class PlainText:
         option = separator is None and name.startswith(b"-") and text[start : start + 1] != b"-"
         if separator is None and not option:
             return None
-        if name.decode("utf-8", "replace").strip("-.") not in self._names:
+        if not self._is_secret(name, escaped=text[: match.start(2)].endswith(b"\\")):
             return None
         opening = self._open.match(text, start)
         if opening is not None:
@@ -180,6 +181,11 @@ class PlainText:
         if separator is not None and b"\n" in separator:
             return None
         return self._bare_value(text, match)
+
+    def _is_secret(self, name: bytes, *, escaped: bool) -> bool:
+        r"""Whether this names a secret; after a backslash it may begin with an escape: `\ntoken`."""
+        names = [name, self._escape.sub(b"", name)] if escaped else [name]
+        return any(one.decode("utf-8", "replace").strip("-.") in self._names for one in names)
 
     def _bare_value(self, text: bytes, match: Any) -> tuple[int, int] | None:
         """Return the value without quotes: an object or list, a header, a whole line or a word."""
@@ -209,7 +215,9 @@ class PlainText:
         match = pattern.match(text, start)
         if match is None:
             return None
-        return start, start + len(match[0].rstrip(b" \t\\,;)]}"))
+        value = match[0].rstrip(b" \t\\,;)}")
+        # A bracket at the end is punctuation, but for that of what is hidden already.
+        return start, start + len(value if value.endswith(MARK) else match[0].rstrip(b" \t\\,;)]}"))
 
     def _quoted(self, text: bytes, opening: Any) -> tuple[int, int]:
         """Return what is between the quotes; all of it when more is glued to the closing quote."""

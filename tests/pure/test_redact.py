@@ -347,3 +347,22 @@ def test_time_is_linear(piece):
     REDACTOR.text(long)
     REDACTOR.document(json.dumps({"x": long}).encode())
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (r'"stderr": "No space\ntoken: s1mtok.4f"', r'"stderr": "No space\ntoken: [redacted]"'),
+        (r"\tpassword=hunter2x", r"\tpassword=[redacted]"),
+        (r"\u000apassword=hunter2x", r"\u000apassword=[redacted]"),
+        (r"\ntokenize: yes", r"\ntokenize: yes"),
+        (r"ntoken: five", r"ntoken: five"),
+    ],
+)
+def test_a_name_may_stand_behind_an_escape(said, left):
+    assert text(said) == left
+
+
+def test_a_mark_keeps_its_bracket():
+    said = "curl -fsS -H 'Authorization: Bearer s1mtok.4f9a7c21d0be4e58' https://api.example.com"
+    assert text(said) == "curl -fsS -H 'Authorization: [redacted]' https://api.example.com"
