@@ -174,6 +174,10 @@ class Metrics(Collector):
         spec = check_metric(name, labels, counter=False)
         self._values[name][tuple(labels[label] for label in spec.labels)] = value
 
+    def total(self, name: str) -> float:
+        """Return the sum of a metric over all its labels."""
+        return sum(self._values[name].values())
+
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics for prometheus_client."""
         for name, spec in METRICS.items():
