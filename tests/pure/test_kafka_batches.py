@@ -42,7 +42,9 @@ def test_the_partition_is_the_java_clients(key, java, partitions):
 )
 def test_batches_keep_order_and_limits(sizes, max_bytes, max_records):
     records = [
-        Record(position, b"k", b"v" * min(size, max_bytes - 200), [("h", b"w")], 1)
+        Record(
+            position, b"k", b"v" * (size % (max_bytes - 200)), [("h", b"w")], 1, size % (max_bytes - 200) + 50
+        )
         for position, size in enumerate(sizes)
     ]
     batches = fill(records, new_builder, Limits(max_bytes, max_records))

@@ -35,18 +35,18 @@ _partition_of: Final = DefaultPartitioner()
 
 
 class Record(NamedTuple):
-    """One event as Kafka takes it. `position` is its place in the lane's batch, `timestamp` in ms."""
+    """One event as Kafka takes it.
+
+    `position` is its place in the lane's batch, `timestamp` in milliseconds, `size` the bytes that it
+    takes at most in a record batch.
+    """
 
     position: int
     key: bytes
     value: bytes
     headers: Headers
     timestamp: int
-
-    @property
-    def size(self) -> int:
-        """At most this many bytes in a record batch."""
-        return _frame(self.key, self.headers) + len(self.value)
+    size: int
 
 
 class Limits(NamedTuple):
@@ -71,7 +71,8 @@ def to_record(position: int, event: Event, options: KafkaOptions, *, max_bytes: 
     """
     key = event.key.encode()
     headers = _headers(event, binary=options.content_mode == "binary")
-    room = max_bytes - _BATCH_OVERHEAD - _frame(key, headers)
+    frame = _frame(key, headers)
+    room = max_bytes - _BATCH_OVERHEAD - frame
     if options.max_event_bytes is not None:
         room = min(room, options.max_event_bytes)
     if options.content_mode == "structured":
@@ -81,7 +82,7 @@ def to_record(position: int, event: Event, options: KafkaOptions, *, max_bytes: 
     value = encode.shape(event, fields=options.fields, max_bytes=room)
     if options.content_mode == "structured":
         value = encode.structured(event, value)
-    return Record(position, key, value, headers, _milliseconds(event.time, now))
+    return Record(position, key, value, headers, _milliseconds(event.time, now), frame + len(value))
 
 
 def partition_of(key: bytes, partitions: Sequence[int]) -> int:
