@@ -130,7 +130,7 @@ def test_odd_event_names_do_not_make_types(name):
         (b'{"host":"\xff"}', '{"host":"\ufffd"}'.encode(), {"host": "\ufffd"}),
         (b'{"a":', b"{}", {}),
         (b'{"a":"\\ud800"}', b"{}", {}),
-        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", b"{}", {}),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"{}", {}),
     ],
 )
 def test_malformed_event_data(data, kept, read):
@@ -171,7 +171,7 @@ def test_other_spellings_of_a_time_stay(created):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
