@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from bridge import __version__
-from bridge.config import Config
-from bridge.deliver import Delivery
 from bridge.deliver import Health as SinkHealth
 from bridge.encode import iso
-from bridge.follow import Following
 from bridge.followed import Followed
 from bridge.lane import Lane
-from bridge.ports import Observer
-from bridge.watch import Watch
+from bridge.parts import Bridge
 from bridge.web.server import Health, NotReady
-
-
-class Bridge(Protocol):
-    """What is looked at."""
-
-    config: Config
-    lanes: dict[str, Lane]
-    deliveries: dict[str, Delivery]
-    watches: dict[str, Watch]
-    followings: dict[str, Following]
-    parked: dict[str, str]
-    observer: Observer
 
 
 def health(bridge: Bridge) -> Health:

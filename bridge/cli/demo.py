@@ -23,6 +23,7 @@ from bridge.config import parse
 from bridge.model import Event
 from bridge.observe import LogObserver, Metrics, library_logs, open_log
 from bridge.options import SinkOptions
+from bridge.parts import Bridge
 from bridge.ports import SinkContext
 from bridge.sinks import SinkKind, builtin_kinds
 from simulator import SECRETS, scenarios
@@ -132,7 +133,7 @@ async def _play(
         text = CONFIG.format(url=awx.url, token=TOKEN, target=target, state=f"{state}/bridge.db")
         observer = LogObserver(open_log(log_file, clock=SystemClock(), console=False), metrics)
         outside = app.Outside(stop, SystemClock(), observer, metrics.render)
-        started: list[app.Bridge] = []
+        started: list[Bridge] = []
         with library_logs(observer):
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(show(board, console))]
@@ -143,7 +144,7 @@ async def _play(
                     helper.cancel()
 
 
-async def _end(world: World, started: list[app.Bridge], stop: asyncio.Event) -> None:
+async def _end(world: World, started: list[Bridge], stop: asyncio.Event) -> None:
     """Stop the bridge once the simulated AWX is through and every job is finished with."""
     deadline = time.monotonic() + LONGEST
     while time.monotonic() < deadline:

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 
 import yaml
 
-from bridge.app import Bridge
+from bridge.app import live
 from bridge.config import parse
 from bridge.keep import Keeper
+from bridge.parts import Bridge
 from bridge.sinks import builtin_kinds
 from tests.support.fakes import FakeClock, FakeObserver, MemoryState
 from tests.support.source import FakeSink
@@ -66,7 +67,7 @@ class Rig:
             bridge.add_sink(name, sink)
         bridge.add_source(self.source)
         stop = asyncio.Event()
-        task = asyncio.create_task(bridge.run(stop))
+        task = asyncio.create_task(live(bridge, stop))
         try:
             yield bridge
         finally:
