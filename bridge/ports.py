@@ -163,6 +163,34 @@ class Sink(Protocol):
         ...
 
 
+class TransactionalSink(Sink, Protocol):
+    """A sink that keeps its own places, moved in one transaction with the events they speak of."""
+
+    async def places(self) -> Mapping[JobKey, Place]:
+        """Begin a session that no older one can disturb, and return the places it starts from.
+
+        Called before anything is sent, and again after a session was lost.
+
+        Raises:
+            TemporaryDeliveryError: the sink does not answer.
+            SinkRefusedError: it will not let us.
+            StateOwnedError: another bridge has taken the sink over.
+        """
+        ...
+
+    async def send_with_places(self, events: Sequence[Event], places: Mapping[JobKey, Place], /) -> None:
+        """Deliver `events` and move `places`, both or neither; either may be empty.
+
+        A call whose outcome is unknown raises `TemporaryDeliveryError`; the next call finds out what
+        became of it before it sends anything, and counts events that had been accepted as delivered.
+
+        Raises:
+            DeliveryError: as `Sink.send`, but never in part: nothing of it was accepted.
+            StateOwnedError: another bridge has taken the sink over.
+        """
+        ...
+
+
 class Snapshot(msgspec.Struct, kw_only=True):
     """Everything that state remembers, read once at start.
 
@@ -250,5 +278,6 @@ __all__ = [
     "Snapshot",
     "Source",
     "State",
+    "TransactionalSink",
     "listing_of",
 ]
