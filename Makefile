@@ -35,9 +35,9 @@ docs: $(VENV)/dev.stamp ## Write the tables of the documentation anew from the c
 	@$(BIN)/python docs/tables.py
 
 lock: $(VENV)/dev.stamp ## Write the locks anew from pyproject.toml; ARGS=--upgrade takes newer versions
-	@$(call compile,requirements.txt,pyproject.toml)
+	@$(call compile,requirements.txt,pyproject.toml --extra fast)
 	@$(call compile,requirements-build.txt,--group build)
-	@$(call compile,requirements-dev.txt,pyproject.toml --group dev -c requirements.txt -c requirements-build.txt)
+	@$(call compile,requirements-dev.txt,pyproject.toml --extra fast --group dev -c requirements.txt -c requirements-build.txt)
 
 clean: ## Remove .venv and everything that tools left behind
 	@rm -rf $(VENV) .*_cache .hypothesis build dist
