@@ -25,7 +25,7 @@ check: $(VENV)/dev.stamp ## Check format, lint, types and who imports whom
 	@$(BIN)/lint-imports
 
 audit: $(VENV)/dev.stamp ## Look for known holes in what we depend on, and for new ones in what we wrote
-	@$(BIN)/bandit --quiet --recursive bridge
+	@$(BIN)/bandit --quiet --severity-level medium --recursive bridge
 	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt
 
 bench: $(VENV)/dev.stamp ## Measure speed; ARGS goes to the benchmark
