@@ -46,9 +46,15 @@ class Following:
         followed.begun = True
         followed.offer_statuses()
         if not followed.over:
-            self._tasks.create_task(Tail(followed).run(), name=f"tail {followed.key}")
+            followed.tailing = True
+            self._tasks.create_task(self._tail(followed), name=f"tail {followed.key}")
         if followed.lagging:
             self._catch_up(followed)
+        self._finish(followed)
+
+    async def _tail(self, followed: Followed) -> None:
+        await Tail(followed).run()
+        followed.tailing = False
         self._finish(followed)
 
     def _catch_up(self, followed: Followed) -> None:

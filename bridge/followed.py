@@ -65,7 +65,7 @@ class Followed:
 
     `released` is the counter up to which the live tail has offered. Sinks in `lagging` are served
     by the catch-up instead. `changed` is set whenever the status log grows; `attached` whenever a
-    sink has caught up.
+    sink has caught up. `tailing` and `catching_up` say that a task still reads for it.
     """
 
     def __init__(
@@ -84,7 +84,9 @@ class Followed:
         self.turn = asyncio.Lock()
         self.lagging: set[str] = set()
         self.begun = False
+        self.tailing = False
         self.catching_up = False
+        self._sealed = self.over
         self._fallen_behind = fallen_behind
         self._prepared: dict[int, Prepared] = {}
         for name, lane in feed.lanes.items():
@@ -130,7 +132,7 @@ class Followed:
     @property
     def settled(self) -> bool:
         """Whether every sink has settled all of this job."""
-        if not self.over or self.lagging or self.catching_up:
+        if not self.over or self.lagging or self.tailing or self.catching_up:
             return False
         last = self.record.statuses[-1].number if self.record.statuses else 0
         streams = (lane.stream(self.key) for lane in self.feed.lanes.values())
@@ -236,6 +238,7 @@ class Followed:
 
     async def _is_over(self) -> None:
         await self.feed.keeper.durable()
+        self._sealed = True
         self.offer_statuses()
         self.changed.set()
         self.attached.set()
@@ -243,13 +246,13 @@ class Followed:
     def offer_statuses(self, lanes: Iterable[Lane] | None = None, *, last: bool = True) -> None:
         """Offer each lane (default: those that keep up) the statuses it has not been offered.
 
-        A terminal status waits until the job is over, and for a lane that still lacks events
+        A terminal status waits until the receipt is durable, and for a lane that still lacks events
         (`last=False`) until it has them.
         """
         for lane in [*(self._with_room() if lanes is None else lanes)]:
             stream = lane.stream(self.key)
             for seen in self.record.statuses[stream.statuses :]:
-                if seen.status in FINAL_STATUSES and not (last and self.over):
+                if seen.status in FINAL_STATUSES and not (last and self._sealed):
                     break
                 prepared = self._status(seen)
                 if lane.name in prepared.sinks:

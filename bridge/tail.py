@@ -209,6 +209,8 @@ class Tail:
                 observer.count("events_late_total", len(item.rows), source=name)
                 observer.note("gap.filled", source=name, job=str(job.key), counter=item.counter)
         async with job.turn:
+            if job.gone:  # its end was told while this page was under way: nothing comes after that
+                return
             await job.hand(job.live(), out)
             job.released = sequencer.released
 
