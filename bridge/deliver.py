@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final
 
+from bridge.carry import Carrier
 from bridge.errors import (
     DeliveryError,
     PartialDeliveryError,
@@ -20,7 +21,7 @@ from bridge.errors import (
 )
 from bridge.lane import Lane, Stream
 from bridge.model import DeadLetter, Event
-from bridge.ports import Clock, Observer, Sink
+from bridge.ports import Clock, Observer
 
 PROBE_EVERY: Final = 60.0
 """Seconds between two tries of a parked sink."""
@@ -50,7 +51,7 @@ class Delivery:
     def __init__(  # noqa: PLR0913 - the composition root hands over each collaborator by name
         self,
         lane: Lane,
-        sink: Sink,
+        carrier: Carrier,
         *,
         backoff: Callable[[int], float],
         retry_for: float,
@@ -68,7 +69,7 @@ class Delivery:
         self.health = Health.HEALTHY
         self.reason = ""
         self.since = clock.now()
-        self._sink = sink
+        self._carrier = carrier
         self._backoff = backoff
         self._retry_for = retry_for
         self._bury = bury
@@ -83,6 +84,8 @@ class Delivery:
         """Deliver until cancelled; sends under way are cancelled with it."""
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as sends:
+            await self._begin()
+            sends.create_task(self._carrier.keep_up())
             while True:
                 self.lane.wake.clear()
                 now = loop.time()
@@ -92,6 +95,21 @@ class Delivery:
                     sends.create_task(self._carry(batch))
                 else:
                     await self._wait(now)
+
+    async def _begin(self) -> None:
+        """Make the sink ready, however long that takes."""
+        while True:
+            try:
+                await self._carrier.begin()
+            except (TemporaryDeliveryError, SinkRefusedError) as error:
+                self._count(error)
+                self._hold((), error)
+                pause = self._gate - asyncio.get_running_loop().time()
+                await asyncio.sleep(max(pause, self._backoff(self._failures)))
+            else:
+                self._failures = 0
+                self._become(Health.HEALTHY, "")
+                return
 
     @property
     def _busy(self) -> bool:
@@ -129,7 +147,7 @@ class Delivery:
         An event that was not tried because one before it failed is returned without an error.
         """
         try:
-            await self._sink.send(batch)
+            await self._carrier.carry(batch)
         except PermanentDeliveryError as error:
             if len(batch) == 1:
                 self._dead_letter(batch[0], error.reason)

@@ -57,11 +57,14 @@ class Lane:
         moved: Callable[[JobKey, Place], None],
         capacity: int = LANE_BYTES,
     ) -> None:
-        """`moved` is told of every place that moves."""
+        """`moved` is told of every place that moves, and may be set until the first one does."""
         self.name = name
         self.batching = batching
         self.bytes = 0
-        self._moved = moved
+        self.moved = moved
+        self.place_of: Callable[[JobKey, Place], Place] = lambda _job, place: place
+        self.forget: Callable[[JobKey], None] = lambda _job: None
+        self._held = False
         self._capacity = capacity
         self._streams: dict[str, Stream] = {}
         self._ready: OrderedDict[str, Stream] = OrderedDict()
@@ -76,6 +79,19 @@ class Lane:
         """Whether the lane should be spared until it has room."""
         return not self._room.is_set()
 
+    def hold(self) -> None:
+        """Take nothing until `go_on`: it is not known yet where this sink goes on."""
+        self._held = True
+        self._room.clear()
+
+    def go_on(self) -> None:
+        """Open every job again from the place that is known now, and take events."""
+        self._held = False
+        for stream in list(self._streams.values()):
+            if stream.job is not None:
+                self.open(stream.job, stream.ledger.place(stream.status_number))
+        self._freed(0)
+
     async def drained(self) -> None:
         """Wait until nothing waits and nothing is under way: for as long as the sink takes."""
         await self._drained.wait()
@@ -86,6 +102,7 @@ class Lane:
 
     def open(self, job: JobKey, place: Place) -> None:
         """Begin to carry `job`, which this sink has settled up to `place`."""
+        place = self.place_of(job, place)
         self._streams[str(job)] = Stream(
             key=str(job),
             job=job,
@@ -146,7 +163,7 @@ class Lane:
         if stream.job is not None:
             if not stream.outstanding:
                 stream.status_number = stream.statuses
-            self._moved(stream.job, stream.ledger.place(stream.status_number))
+            self.moved(stream.job, stream.ledger.place(stream.status_number))
 
     def _mark(self, stream: Stream) -> None:
         if stream.queue and not stream.busy and stream.key not in self._ready:
@@ -179,6 +196,24 @@ class Lane:
         """Return the loop time at which the next waiting job may be tried, None when none waits."""
         return min((stream.not_before for stream in self._ready.values()), default=None)
 
+    def places_after(self, events: Sequence[Event]) -> dict[JobKey, Place]:
+        """Return the places as they will be once `events` are settled."""
+        by_job: dict[str, list[Event]] = {}
+        for event in events:
+            by_job.setdefault(event.key, []).append(event)
+        places: dict[JobKey, Place] = {}
+        for key, of_job in by_job.items():
+            stream = self._streams.get(key)
+            if stream is None or stream.job is None:
+                continue
+            ledger, status = stream.ledger.copy(), stream.status_number
+            for event in of_job:
+                status = _settle(ledger, event, status)
+            if stream.outstanding <= len(of_job):
+                status = stream.statuses
+            places[stream.job] = ledger.place(status)
+        return places
+
     def settled(self, events: Sequence[Event]) -> None:
         """Nothing more will be done about `events`: move the places."""
         touched: dict[str, Stream] = {}
@@ -188,10 +223,7 @@ class Lane:
                 continue
             touched[event.key] = stream
             stream.outstanding -= 1
-            if event.counter is not None:
-                stream.ledger.settle(event.counter, repeat=event.repeat)
-            elif event.status_number is not None:
-                stream.status_number = event.status_number
+            stream.status_number = _settle(stream.ledger, event, stream.status_number)
         self._freed(sum(event.size for event in events))
         for stream in touched.values():
             self._clear(stream)
@@ -249,7 +281,14 @@ class Lane:
 
     def _freed(self, size: int) -> None:
         self.bytes -= size
-        if self.bytes <= self._capacity // 2:
+        if self.bytes <= self._capacity // 2 and not self._held:
             self._room.set()
         if self.bytes <= 0:
             self._drained.set()
+
+
+def _settle(ledger: Ledger, event: Event, status_number: int) -> int:
+    """Settle `event`; return the number of the last settled status."""
+    if event.counter is not None:
+        ledger.settle(event.counter, repeat=event.repeat)
+    return status_number if event.status_number is None else event.status_number

@@ -110,6 +110,14 @@ class Ledger:
         self._settled = Ranges()
         self._given_up = Ranges()
 
+    def copy(self) -> Ledger:
+        """Return an account of its own with the same counters."""
+        twin = Ledger(self.place(0))
+        for part, mine in ((twin._settled, self._settled), (twin._given_up, self._given_up)):
+            for low, high in mine.pairs():
+                part.add(low, high)
+        return twin
+
     def is_settled(self, counter: int, /, *, repeat: int = 1) -> bool:
         """Whether row number `repeat` of `counter` is accepted, dead-lettered or dropped by a rule."""
         if repeat > 1:

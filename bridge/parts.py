@@ -11,6 +11,7 @@ from typing import Final
 from bridge.assemble import scope_of
 from bridge.awx import SourceOptions
 from bridge.backoff import full_jitter
+from bridge.carry import Plain, Transactions
 from bridge.config import Config
 from bridge.contract import FIELDS
 from bridge.deliver import Delivery, Health
@@ -19,7 +20,7 @@ from bridge.followed import Feed
 from bridge.keep import Keeper
 from bridge.lane import Lane
 from bridge.model import JobKey, Place
-from bridge.ports import Clock, Observer, Sink, Snapshot, Source
+from bridge.ports import Clock, Observer, Sink, Snapshot, Source, TransactionalSink
 from bridge.prepare import Preparer
 from bridge.redact import Redactor
 from bridge.route import compile_routes
@@ -64,10 +65,11 @@ class Bridge:
         """Give `sink` its lane and the loop that empties it."""
         options = self.config.sinks[name]
         lane = Lane(name, batching=options.batching, moved=partial(self._moved, name))
+        carrier = Transactions(sink, lane) if isinstance(sink, TransactionalSink) else Plain(sink)
         self.lanes[name] = lane
         self.deliveries[name] = Delivery(
             lane,
-            sink,
+            carrier,
             backoff=self._backoff,
             retry_for=options.retry_for,
             bury=self.keeper.dead_letter,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -163,6 +163,7 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
 class TransactionalSink(Sink, Protocol):
     """A sink that keeps its own places, moved in one transaction with the events they speak of."""
 
@@ -178,8 +179,12 @@ class TransactionalSink(Sink, Protocol):
         """
         ...
 
-    async def send_with_places(self, events: Sequence[Event], places: Mapping[JobKey, Place], /) -> None:
+    async def send_with_places(
+        self, events: Sequence[Event], places: Mapping[JobKey, Place | None], /
+    ) -> None:
         """Deliver `events` and move `places`, both or neither; either may be empty.
+
+        None for a job forgets it.
 
         A call whose outcome is unknown raises `TemporaryDeliveryError`; the next call finds out what
         became of it before it sends anything, and counts events that had been accepted as delivered.

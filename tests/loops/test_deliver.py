@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from bridge.carry import Plain
 from bridge.deliver import PROBE_EVERY, Delivery, Health
 from bridge.errors import (
     PartialDeliveryError,
@@ -59,7 +60,7 @@ class Rig:
         self.lane = Lane("ops", batching=batching, moved=self.places.__setitem__, capacity=capacity)
         self.delivery = Delivery(
             self.lane,
-            self.sink,
+            Plain(self.sink),
             backoff=lambda attempt: min(30.0, 2.0**attempt),
             retry_for=retry_for,
             bury=self.buried.append,

@@ -1,0 +1,103 @@
+"""How a lane's batches reach its sink: plainly, or in transactions that move the sink's places too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from bridge.errors import DeliveryError
+from bridge.lane import Lane
+from bridge.model import Event, JobKey, Place
+from bridge.ports import Sink, TransactionalSink
+
+FLUSH_EVERY: Final = 1.0
+"""Seconds after which places that moved without an event are written to the sink."""
+
+
+class Carrier(Protocol):
+    """What a delivery needs of a sink."""
+
+    async def begin(self) -> None:
+        """Make ready, once before the first batch; raises what `Sink.send` raises."""
+        ...
+
+    async def carry(self, events: Sequence[Event], /) -> None:
+        """Deliver `events`; raises what `Sink.send` raises."""
+        ...
+
+    async def keep_up(self) -> None:
+        """Do what is to be done beside the batches, until cancelled."""
+        ...
+
+
+class Plain:
+    """A sink whose places the bridge keeps."""
+
+    def __init__(self, sink: Sink) -> None:
+        """Carry to `sink`."""
+        self._sink = sink
+
+    async def begin(self) -> None:
+        """Nothing is to be made ready."""
+
+    async def carry(self, events: Sequence[Event], /) -> None:
+        """Send."""
+        await self._sink.send(events)
+
+    async def keep_up(self) -> None:
+        """Nothing is to be done beside the batches."""
+
+
+class Transactions:
+    """A sink that holds its own places: on start they win over the disk, then both move together."""
+
+    def __init__(self, sink: TransactionalSink, lane: Lane) -> None:
+        """Hold `lane` until the places of `sink` are known, and listen to how its places move."""
+        self._sink = sink
+        self._lane = lane
+        self._tell: Callable[[JobKey, Place], None] = lane.moved
+        self._known: dict[JobKey, Place] = {}
+        self._moved: dict[JobKey, Place | None] = {}
+        self._one = asyncio.Lock()
+        lane.moved, lane.forget = self.moved, self.forget
+        lane.hold()
+
+    async def begin(self) -> None:
+        """Read the places that the sink holds, and let the lane go on from them.
+
+        A sink that holds none takes over those of the disk: it has just been told to keep its own.
+        """
+        self._known = dict(await self._sink.places())
+        if self._known:
+            self._lane.place_of = lambda job, _disk: self._known.get(job, Place())
+        self._lane.go_on()
+
+    def moved(self, job: JobKey, place: Place) -> None:
+        """Note a place that moved: the disk may know at once, the sink with the next transaction."""
+        if self._known.get(job, Place()) != place:
+            self._moved[job] = place
+        self._tell(job, place)
+
+    def forget(self, job: JobKey) -> None:
+        """Let the sink forget a job that nobody will ask for again."""
+        if self._known.pop(job, None) is not None:
+            self._moved[job] = None
+
+    async def carry(self, events: Sequence[Event], /) -> None:
+        """Deliver `events` and every place that moved, in one transaction."""
+        async with self._one:
+            places = {**self._moved, **self._lane.places_after(events)}
+            await self._sink.send_with_places(events, places)
+            self._known.update({job: place for job, place in places.items() if place is not None})
+            self._moved = {job: place for job, place in self._moved.items() if places.get(job) != place}
+
+    async def keep_up(self) -> None:
+        """Write places that moved without an event; what fails goes with the next transaction."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            if self._moved:
+                try:
+                    await self.carry(())
+                except DeliveryError:
+                    continue

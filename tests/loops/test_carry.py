@@ -1,0 +1,116 @@
+"""Transactions: whatever is killed or doubted, the sink holds each event once, and its places win."""
+
+import asyncio
+
+import pytest
+
+from bridge.model import Place
+from tests.support.jobs import events, ids, key, simple
+from tests.support.rig import Rig
+from tests.support.source import FakeSink, FakeSource
+from tests.support.transactional import Broker, FakeTransactionalSink
+
+pytestmark = pytest.mark.looptime
+
+
+def steady(number=1, count=60, *, every=0.2, **facts):
+    rows = {counter: 1.0 + counter * every for counter in range(1, count + 1)}
+    end = 1.0 + count * every + 0.5
+    return simple(number, rows=rows, **{"statuses": ((0.0, "running"), (end, "successful")), **facts})
+
+
+def whole(*counters):
+    return [*ids("status/running"), *events(*counters), *ids("status/successful")]
+
+
+async def test_events_and_places_move_together():
+    broker = Broker()
+    rig = Rig(FakeSource("prod", steady(count=5)), sinks={"all": FakeTransactionalSink(broker)})
+    async with rig.run():
+        await asyncio.sleep(30)
+    assert broker.ids == whole(1, 2, 3, 4, 5)
+    assert broker.places[key(1)] == Place(through=5, status_number=2)
+    assert rig.state.jobs[key(1)].done
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_kills_double_nothing_and_lose_nothing(seed):
+    broker = Broker()
+    source = FakeSource("prod", steady(), steady(2, count=40, every=0.35))
+    rig = Rig(source)
+    for round_ in range(7):
+        rig.sinks = {"all": FakeTransactionalSink(broker, delay=0.15)}
+        async with rig.run(kill=True):
+            await asyncio.sleep(0.9 + ((seed * 7 + round_ * 13) % 29) / 10)
+    rig.sinks = {"all": FakeTransactionalSink(broker)}
+    async with rig.run():
+        await asyncio.sleep(60)
+    assert len(broker.ids) == len(set(broker.ids))
+    assert [i for i in broker.ids if "/job/1/" in i] == whole(*range(1, 61))
+    assert [e.counter for e in broker.events if "/job/2/event/" in e.id] == list(range(1, 41))
+
+
+async def test_a_commit_whose_answer_is_lost_is_not_repeated():
+    broker = Broker()
+    sink = FakeTransactionalSink(broker, doubt=5)
+    rig = Rig(FakeSource("prod", steady()), sinks={"all": sink})
+    async with rig.run():
+        await asyncio.sleep(60)
+    assert sink.doubt == 0
+    assert broker.ids == whole(*range(1, 61))
+
+
+async def test_a_sink_that_is_down_at_the_start_holds_up_no_other():
+    broker = Broker()
+    broker.down = True
+    sinks = {"kafka": FakeTransactionalSink(broker), "file": FakeSink()}
+    rig = Rig(FakeSource("prod", steady()), sinks=sinks)
+    async with rig.run():
+        await asyncio.sleep(40)
+        assert sinks["file"].ids == whole(*range(1, 61))
+        assert broker.ids == []
+        broker.down = False
+        await asyncio.sleep(60)
+    assert broker.ids == whole(*range(1, 61))
+
+
+async def test_the_places_of_the_sink_win_over_the_disk():
+    """The disk is older: the process died between the sink's commit and its own."""
+    broker = Broker()
+    rig = Rig(FakeSource("prod", steady()), sinks={"all": FakeTransactionalSink(broker)})
+    async with rig.run():
+        await asyncio.sleep(5)
+    old = dict(rig.state.places)
+    async with rig.run():
+        await asyncio.sleep(4)
+    rig.state.places = old
+    async with rig.run():
+        await asyncio.sleep(60)
+    assert broker.ids == whole(*range(1, 61))
+
+
+async def test_what_no_rule_sends_moves_the_place_too():
+    broker = Broker()
+    routes = [{"match": {"type": "awx.event.nothing"}, "to": ["all"]}]
+    rig = Rig(
+        FakeSource("prod", steady(count=10)), sinks={"all": FakeTransactionalSink(broker)}, routes=routes
+    )
+    async with rig.run():
+        await asyncio.sleep(30)
+    assert broker.ids == []
+    assert broker.places[key(1)] == Place(through=10, status_number=2)
+
+
+async def test_a_counter_wanted_before_a_restart_still_comes_late():
+    broker = Broker()
+    job = steady(count=20, statuses=((0.0, "running"), (90.0, "successful")))
+    job.rows[7] = 70.0
+    rig = Rig(FakeSource("prod", job), sinks={"all": FakeTransactionalSink(broker)})
+    async with rig.run():
+        await asyncio.sleep(30)
+    assert broker.places[key(1)].wanted == ((7, 7),)
+    async with rig.run():
+        await asyncio.sleep(100)
+    assert sorted(e.counter for e in broker.events if e.counter) == list(range(1, 21))
+    assert broker.ids[-1].endswith("successful")
+    assert broker.events[-1].read()["complete"] is True
