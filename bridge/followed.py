@@ -193,9 +193,12 @@ class Followed:
         await self._is_over()
 
     async def close(self, close: Close) -> None:
-        """Write the receipt, once, and let every sink have the job's last status."""
-        self.record = msgspec.structs.replace(self.record, close=close)
+        """Write the receipt, once and without secrets, and let every sink have the job's last status."""
         feed, name = self.feed, self.feed.source.name
+        close, redactions = feed.preparer.clean(close)
+        if redactions:
+            feed.observer.count("redactions_total", redactions, source=name)
+        self.record = msgspec.structs.replace(self.record, close=close)
         feed.keeper.job(self.record)
         missing = sum(high - low + 1 for low, high in close.missing)
         feed.observer.note(

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
+
 from bridge.contract import EVENT, JOB, names
 from bridge.encode import event_id, iso, status_id, to_event
-from bridge.model import SCHEMA_VERSION, AwxEvent, Close, Event, Job, StatusSeen
+from bridge.model import SCHEMA_VERSION, AwxEvent, Close, Event, Failure, HostSummary, Job, StatusSeen
 from bridge.normalize import Fields, from_bridge, from_row, from_status, job_fields, missing_fields
 from bridge.redact import Redactor
 
@@ -99,6 +101,20 @@ class Preparer:
         redactions = known.redactions + self._redactor.fields(fields, _STATUS_NAMES)
         event = to_event(fields, key=known.key, status_number=seen.number, extra_vars=known.extra_vars)
         return self._routed(event, fields, redactions)
+
+    def clean(self, close: Close) -> tuple[Close, int]:
+        """Take the secrets out of a receipt before it is kept; return it and how many there were."""
+        fields: dict[str, Any] = {
+            "hosts": [msgspec.structs.asdict(host) for host in close.hosts],
+            "failures": [msgspec.structs.asdict(failure) for failure in close.failures],
+        }
+        redactions = self._redactor.fields(fields, ("hosts", "failures"))
+        if not redactions:
+            return close, 0
+        hosts, failures = msgspec.convert(
+            (fields["hosts"], fields["failures"]), tuple[tuple[HostSummary, ...], tuple[Failure, ...]]
+        )
+        return msgspec.structs.replace(close, hosts=hosts, failures=failures), redactions
 
     def own(
         self, kind: str, *, at: float, source: str | None = None, **facts: str | float | None

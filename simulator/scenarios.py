@@ -18,6 +18,8 @@ from simulator.receiver import Receiver
 
 UNREACHABLE: Final = Trouble(task=0, outcome="unreachable", message="Failed to connect to the host via ssh")
 FULL_DISK: Final = Trouble(task=2, message="No space left on device")
+BAD_SCRIPT: Final = Trouble(task=1)
+"""Its message says nothing: the reason, with a planted token, is in what the command printed."""
 
 
 def demo() -> list[Act]:
@@ -70,7 +72,8 @@ def release(*, at: float, name: str = "release") -> list[Act]:
         NodePlan(identifier="announce", template_id=17, template="announce", do_not_run=True),
     )
     whole = plays.workflow(name, nodes, seconds=11, status="failed")
-    failing = plays.playbook("roll-out", hosts=HOSTS[:4], tasks=3, troubles={"web02": FULL_DISK})
+    troubles = {"web02": FULL_DISK, "web03": BAD_SCRIPT}
+    failing = plays.playbook("roll-out", hosts=HOSTS[:4], tasks=3, troubles=troubles)
     short = plays.playbook("test", hosts=HOSTS[:2], tasks=2)
     back = plays.playbook("roll-back", hosts=HOSTS[:4], tasks=2)
     steps = (

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.support.jobs import ids, key, simple
+from bridge.model import Failure
+from tests.support.jobs import ids, key, receipt, simple
 from tests.support.rig import Rig
 from tests.support.source import FakeSink, FakeSource
 
@@ -52,3 +53,19 @@ async def test_a_page_that_arrives_after_its_job_was_deleted_and_settled():
         await asyncio.sleep(100)
     assert rig.sinks["all"].ids[-1:] == ids("deleted")
     assert rig.state.jobs[key(1)].done
+
+
+class TalkativeFailure(FakeSource):
+    async def failures(self, key, /):
+        return [Failure(host="web1", task="Log in", message="exit 1: token: s3cr3t-0f-web1", counter=3)]
+
+
+async def test_a_receipt_is_kept_without_secrets():
+    failed = ((0.0, "running"), (5.0, "failed"))
+    rig = Rig(TalkativeFailure("prod", simple(statuses=failed)))
+    async with rig.run():
+        await asyncio.sleep(30)
+    [kept] = rig.state.jobs[key(1)].close.failures
+    assert kept == Failure(host="web1", task="Log in", message="exit 1: token: [redacted]", counter=3)
+    assert receipt(rig.sinks["all"], status="failed")["failures"][0]["message"] == kept.message
+    assert rig.observer.counted("redactions_total") == 1
