@@ -4,7 +4,7 @@ import asyncio
 import base64
 import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 import trustme
@@ -266,15 +266,15 @@ async def test_a_kept_connection_that_was_closed_is_replaced_at_once():
     asked = []
 
     async def connection(reader, writer):
-        while True:
-            await reader.readuntil(b"\r\n\r\n")
-            asked.append(writer)
-            if len(asked) == 3:  # a worker that is recycled takes its connections along
-                break
-            body = b'{"current_version": "/api/v2/", "id": 7, "type": "job", "status": "running"}'
-            writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-            await writer.drain()
-        writer.close()
+        with closing(writer), suppress(asyncio.IncompleteReadError):  # the client leaves at the end
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                asked.append(writer)
+                if len(asked) == 3:  # a worker that is recycled takes its connections along
+                    break
+                body = b'{"current_version": "/api/v2/", "id": 7, "type": "job", "status": "running"}'
+                writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
 
     server = await asyncio.start_server(connection, "127.0.0.1", 0)
     async with server, source(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as prod:
