@@ -45,7 +45,8 @@ async def test_killed_again_and_again(tmp_path, kafka_broker, seed):
 
 
 async def test_stopped_in_good_order_nothing_comes_twice(tmp_path, kafka_broker):
-    async with set_up(tmp_path, kafka_broker) as scene, simulated(tmp_path, *STORM) as awx:
+    storm = (*STORM, "--speed", 1.5)
+    async with set_up(tmp_path, kafka_broker) as scene, simulated(tmp_path, *storm) as awx:
         config = scene.write(awx, routes=[{"match": FAILED, "to": ["ops", "cmdb"]}])
         jobs = (await awx.truth())["jobs"]
         with bridges(tmp_path) as start:

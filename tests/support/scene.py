@@ -102,6 +102,15 @@ class Scene:
         except (aiohttp.ClientError, TimeoutError):
             return None
 
+    async def ready(self) -> bool:
+        """Whether `/readyz` says so."""
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.get(f"http://127.0.0.1:{self.port}/readyz") as answer,
+        ):
+            assert answer.status in {200, 503}
+            return answer.status == 200
+
     async def idle(self, bridge: Bridge, jobs: Iterable[Mapping[str, Any]], *, within: float) -> None:
         """Wait until all of `jobs` (of the simulator's truth) are over and every sink has them."""
         wanted = {key_of(job) for job in jobs}

@@ -99,6 +99,10 @@ class FakeSlack:
         """Make one further call of `method` go wrong."""
         self._faults.setdefault(method, deque()).append(Fault(**how))
 
+    def mend(self, method):
+        """Let no further call of `method` go wrong."""
+        self._faults.pop(method, None)
+
     def app(self):
         app = web.Application()
         app.router.add_route("*", "/api/{method}", self._handle)

@@ -39,6 +39,7 @@ class Receiver:
         self.replies: deque[Reply] = deque()
         self.always: Reply = Reply()
         self.url = ""
+        self._runner = None
 
     def reply(self, status=200, **how):
         """Answer one further request so."""
@@ -48,6 +49,20 @@ class Receiver:
         """Check all signatures with the reference implementation."""
         for request in self.received:
             Webhook(secret).verify(request.body, request.headers, json_parse=False)
+
+    async def listen(self, *, port=0, ssl=None):
+        """Serve on loopback, after `close` on the same port again if it is asked for."""
+        app = web.Application(client_max_size=64 << 20)
+        app.router.add_route("*", "/{rest:.*}", self._handle)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=ssl).start()
+        host, self.port = self._runner.addresses[0][:2]
+        self.url = f"{'https' if ssl else 'http'}://{host}:{self.port}/hook"
+
+    async def close(self):
+        """Listen no longer: connections are refused from now on."""
+        await self._runner.cleanup()
 
     async def _handle(self, request):
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -67,14 +82,8 @@ class Receiver:
 async def running_receiver(*, ssl=None):
     """Serve a receiver on loopback."""
     receiver = Receiver()
-    app = web.Application(client_max_size=64 << 20)
-    app.router.add_route("*", "/{rest:.*}", receiver._handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl).start()
-    host, port = runner.addresses[0][:2]
-    receiver.url = f"{'https' if ssl else 'http'}://{host}:{port}/hook"
+    await receiver.listen(ssl=ssl)
     try:
         yield receiver
     finally:
-        await runner.cleanup()
+        await receiver.close()
