@@ -71,6 +71,15 @@ class Keeper:
         self._next.changes.dead_letters.append(letter)
         self._wake.set()
 
+    def letter_gone(self, sink: str, event_id: str) -> None:
+        """Drop a dead letter, one that was put before included."""
+        changes = self._next.changes
+        changes.dead_letters[:] = [
+            letter for letter in changes.dead_letters if (letter.sink, letter.event_id) != (sink, event_id)
+        ]
+        changes.letters_gone.add((sink, event_id))
+        self._wake.set()
+
     def forget(self, key: JobKey) -> None:
         """Drop a job and its places, what was put before included; what is put later is new."""
         changes = self._next.changes

@@ -240,7 +240,10 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a sink refuses for good. `at` is in epoch seconds, `copy` at most 16 KB."""
+    """An event that a sink refuses for good. `at` is in epoch seconds, `copy` at most 16 KB.
+
+    `whole` says that `copy` is all of the event, `late` that its gap had been given up.
+    """
 
     sink: str
     event_id: str
@@ -248,6 +251,31 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     at: float
     copy: bytes
+    whole: bool = False
+    late: bool = False
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command asks of the running bridge.
+
+    `kind` is `<room>.<verb>` (`dead_letters.retry`); `arguments` is what the room understands, as
+    JSON knows it. `who` is the user of the operating system, `at` is in epoch seconds.
+    """
+
+    id: int
+    kind: str
+    arguments: dict[str, Any]
+    who: str
+    at: float
+    begun: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an order: whether it was done, a sentence for people, details for programs."""
+
+    done: bool
+    sentence: str
+    details: dict[str, Any] = {}
 
 
 class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):

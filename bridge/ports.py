@@ -21,6 +21,8 @@ from bridge.model import (
     Job,
     JobKey,
     JobRecord,
+    Order,
+    Outcome,
     Place,
     SinkRecord,
     SourceIdentity,
@@ -210,7 +212,10 @@ class Snapshot(msgspec.Struct, kw_only=True):
 
 
 class Changes(msgspec.Struct, kw_only=True):
-    """What one commit writes: last value per key wins; `forgotten` jobs go with their places."""
+    """What one commit writes: last value per key wins; `forgotten` jobs go with their places.
+
+    `letters_gone` are the dead letters to drop, as (sink, event id).
+    """
 
     jobs: dict[JobKey, JobRecord] = msgspec.field(default_factory=dict)
     places: dict[tuple[JobKey, str], Place] = msgspec.field(default_factory=dict)
@@ -218,12 +223,11 @@ class Changes(msgspec.Struct, kw_only=True):
     sinks: dict[str, SinkRecord] = msgspec.field(default_factory=dict)
     dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
     forgotten: set[JobKey] = msgspec.field(default_factory=set)
+    letters_gone: set[tuple[str, str]] = msgspec.field(default_factory=set)
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
-        return bool(
-            self.jobs or self.places or self.sources or self.sinks or self.dead_letters or self.forgotten
-        )
+        return any(getattr(self, name) for name in self.__struct_fields__)
 
 
 class State(Protocol):
@@ -240,13 +244,33 @@ class State(Protocol):
     async def commit(self, changes: Changes, /) -> None:
         """Write `changes` in one transaction; returning means that they survive a power cut.
 
-        What is forgotten goes first, then everything is put: a job may be in both. `extra_vars` of
-        a job are never written.
+        What is forgotten or gone goes first, then everything is put: a job or a dead letter may be
+        in both. `extra_vars` of a job are never written.
         """
+        ...
+
+    async def job(self, key: JobKey, /) -> JobRecord | None:
+        """Return what is remembered of a job, done or not; None for one that was forgotten."""
         ...
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Return the dead letters, oldest first: of each sink the newest 1,000, one per event id."""
+        ...
+
+
+class Orders(Protocol):
+    """What commands have asked of the bridge. Every method raises `StateError` when it cannot work."""
+
+    async def orders(self) -> Sequence[Order]:
+        """Return the orders without an outcome, oldest first."""
+        ...
+
+    async def begin_order(self, order_id: int, /) -> None:
+        """Mark an order as begun; returning means that this survives a power cut."""
+        ...
+
+    async def end_order(self, order_id: int, outcome: Outcome, /) -> None:
+        """Write an order's outcome, which is kept for 7 days; the first one written stands."""
         ...
 
 
@@ -276,6 +300,7 @@ __all__ = [
     "Clock",
     "Listing",
     "Observer",
+    "Orders",
     "Purpose",
     "Routes",
     "Sink",

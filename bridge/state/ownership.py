@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import socket
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,8 @@ NETWORK_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb2", "smb3", 
 
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 _SHOWN: Final = 500
+_PATIENCE: Final = (0.0, 0.01, 0.05, 0.2)
+"""Seconds before each try to take the lock: a command may just be asking who has it."""
 
 
 def file_system_of(folder: Path, mountinfo: str) -> str | None:
@@ -74,15 +77,13 @@ class OwnerLock:
         """
         path = state_file.with_name(f"{state_file.name}.lock")
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
+        if not any(_locked(self._file, after=pause) for pause in _PATIENCE):
             text = os.pread(self._file, _SHOWN, 0).decode(errors="replace").strip()
             os.close(self._file)
             raise StateOwnedError(
                 f"{state_file} is owned by {text or 'another bridge'}: stop that one first, "
                 "or give this one its own name and state.path"
-            ) from err
+            )
         self._write(describe(owner, now))
 
     def release(self) -> None:
@@ -95,6 +96,38 @@ class OwnerLock:
         with suppress(OSError):
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, text.encode(), 0)
+
+
+def is_owned(state_file: Path) -> bool:
+    """Whether a bridge owns `state_file` at this moment.
+
+    Asks for a shared lock and gives it back at once: two who ask do not take each other for a
+    bridge, and a bridge that starts in that moment tries again (`_PATIENCE`).
+
+    Raises:
+        OSError: the lock file cannot be opened.
+    """
+    path = state_file.with_name(f"{state_file.name}.lock")
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _locked(file: int, *, after: float) -> bool:
+    time.sleep(after)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def describe(owner: str, now: float) -> str:

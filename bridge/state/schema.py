@@ -35,6 +35,16 @@ STEPS: Final[tuple[Sequence[str], ...]] = (
             UNIQUE (sink, event_id))""",
         "CREATE INDEX dead_letters_by_sink ON dead_letters (sink, seq)",
     ),
+    (
+        "ALTER TABLE dead_letters ADD COLUMN whole INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE dead_letters ADD COLUMN late INTEGER NOT NULL DEFAULT 0",
+        # Copies were cut at 16 KB: of one that long nobody knows whether it is whole.
+        "UPDATE dead_letters SET whole = length(copy) BETWEEN 1 AND 16383",
+        """CREATE TABLE orders (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, arguments TEXT NOT NULL,
+            who TEXT NOT NULL, at REAL NOT NULL, begun_at REAL, ended_at REAL, outcome TEXT)""",
+        "CREATE INDEX orders_open ON orders (id) WHERE outcome IS NULL",
+    ),
 )
 """Step n brings a file from version n to n + 1; `user_version` holds the number of steps done."""
 
@@ -42,7 +52,7 @@ STEPS: Final[tuple[Sequence[str], ...]] = (
 def check(db: sqlite3.Connection, path: Path) -> int:
     """Make sure that `db`, opened from `path`, is a whole state file that this version can read.
 
-    Only reads. Returns the file's version. A file without any table is a new one: version 0.
+    Only reads. Returns the file's version, as `version_of`.
 
     Raises:
         StateError: it is damaged, of another program, or of a newer version.
@@ -53,6 +63,16 @@ def check(db: sqlite3.Connection, path: Path) -> int:
         raise StateError(
             f"state file {path} is damaged: move it away, or restore a copy of it ({'; '.join(answers)})"
         )
+    return version_of(db, path)
+
+
+def version_of(db: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the file; one without any table is a new one: version 0.
+
+    Raises:
+        StateError: it is of another program, or of a newer version.
+        sqlite3.Error: it cannot be read.
+    """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     mark: int = db.execute("PRAGMA application_id").fetchone()[0]
     empty: bool = not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]

@@ -19,9 +19,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from bridge.errors import StateError
-from bridge.model import DeadLetter
+from bridge.model import DeadLetter, JobKey, JobRecord, Order, Outcome
 from bridge.ports import Changes, Clock, Snapshot
-from bridge.state import schema, tables
+from bridge.state import orders, schema, tables
 from bridge.state.ownership import OwnerLock, refuse_network_disk
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ async def open_state(path: Path, *, owner: str, clock: Clock) -> AsyncGenerator[
 
 
 class SqliteState:
-    """`ports.State` over one SQLite file. Made by `open_state`."""
+    """`ports.State` and `ports.Orders` over one SQLite file. Made by `open_state`."""
 
     def __init__(self, file: _File, thread: ThreadPoolExecutor, clock: Clock) -> None:
         self._file = file
@@ -97,7 +97,29 @@ class SqliteState:
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Return the kept dead letters; see `ports.State`."""
-        return await self.call(lambda _now: self._file.dead_letters(), START_LIMIT)
+        return await self.call(lambda _now: self._file.read(tables.read_dead_letters), START_LIMIT)
+
+    async def job(self, key: JobKey, /) -> JobRecord | None:
+        """Return what is remembered of a job; see `ports.State`."""
+        return await self.call(
+            lambda _now: self._file.read(lambda db: tables.read_job(db, key)), COMMIT_LIMIT
+        )
+
+    async def orders(self) -> Sequence[Order]:
+        """Return the orders without an outcome; see `ports.Orders`."""
+        return await self.call(lambda _now: self._file.read(orders.read_open), COMMIT_LIMIT)
+
+    async def begin_order(self, order_id: int, /) -> None:
+        """Mark an order as begun; see `ports.Orders`."""
+        await self.call(
+            lambda now: self._file.write(lambda db: orders.begin(db, order_id, now)), COMMIT_LIMIT
+        )
+
+    async def end_order(self, order_id: int, outcome: Outcome, /) -> None:
+        """Write an order's outcome; see `ports.Orders`."""
+        await self.call(
+            lambda now: self._file.write(lambda db: orders.end(db, order_id, outcome, now)), COMMIT_LIMIT
+        )
 
     async def call(self, work: Callable[[float], T], limit: float) -> T:
         """Run `work` with the wall time on the thread, at most `limit` seconds.
@@ -155,10 +177,15 @@ class _File:
             if now >= self._housekeeping_at:
                 self._keep_house(db, now)
 
-    def dead_letters(self) -> Sequence[DeadLetter]:
-        """Read the dead letters, oldest first."""
+    def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask one thing; nothing waits for that."""
+        with self._door():
+            return question(self._db)
+
+    def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Change one thing, in a transaction of its own."""
         with self._door(), self._transaction() as db:
-            return tables.read_dead_letters(db)
+            return change(db)
 
     def close(self) -> None:
         """Give the file back; nothing is left to write."""
@@ -173,13 +200,18 @@ class _File:
 
     def _keep_house(self, db: sqlite3.Connection, now: float) -> None:
         tables.drop_removed_sinks(db, now)
+        orders.drop_old(db, now)
         self._housekeeping_at = now + HOUSEKEEPING_EVERY
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StateError(f"state file {self.path} is not open")
+        return self._connection
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
-        db = self._connection
-        if db is None:
-            raise StateError(f"state file {self.path} is not open")
+        db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db

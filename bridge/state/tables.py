@@ -43,6 +43,7 @@ def write(db: sqlite3.Connection, changes: Changes) -> None:
         "INSERT OR REPLACE INTO sinks (name, removed_at, record) VALUES (?, ?, ?)",
         [(name, record.removed_at, _text(record)) for name, record in changes.sinks.items()],
     )
+    db.executemany("DELETE FROM dead_letters WHERE sink = ? AND event_id = ?", list(changes.letters_gone))
     _bury(db, changes.dead_letters)
 
 
@@ -73,11 +74,34 @@ def read(db: sqlite3.Connection) -> Snapshot:
 
 def read_dead_letters(db: sqlite3.Connection) -> Sequence[DeadLetter]:
     """Read the dead letters, oldest first."""
-    rows = db.execute("SELECT sink, event_id, type, reason, at, copy FROM dead_letters ORDER BY seq")
+    rows = db.execute(
+        "SELECT sink, event_id, type, reason, at, copy, whole, late FROM dead_letters ORDER BY seq"
+    )
     return [
-        DeadLetter(sink=sink, event_id=event_id, type=kind, reason=reason, at=at, copy=copy)
-        for sink, event_id, kind, reason, at, copy in rows
+        DeadLetter(
+            sink=sink,
+            event_id=event_id,
+            type=kind,
+            reason=reason,
+            at=at,
+            copy=copy,
+            whole=bool(whole),
+            late=bool(late),
+        )
+        for sink, event_id, kind, reason, at, copy, whole, late in rows
     ]
+
+
+def read_job(db: sqlite3.Connection, key: JobKey) -> JobRecord | None:
+    """Read what is remembered of one job, done or not.
+
+    Raises:
+        msgspec.MsgspecError: it is none that `write` could have written.
+    """
+    row = db.execute(
+        "SELECT record FROM jobs WHERE source = ? AND job_type = ? AND job_id = ?", key
+    ).fetchone()
+    return None if row is None else msgspec.json.decode(row[0], type=JobRecord)
 
 
 def drop_removed_sinks(db: sqlite3.Connection, now: float) -> None:
@@ -99,9 +123,9 @@ def drop_stray_places(db: sqlite3.Connection) -> None:
 
 def _bury(db: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
     db.executemany(
-        "INSERT OR REPLACE INTO dead_letters (sink, event_id, type, reason, at, copy) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        [(x.sink, x.event_id, x.type, _storable(x.reason), x.at, x.copy) for x in letters],
+        "INSERT OR REPLACE INTO dead_letters (sink, event_id, type, reason, at, copy, whole, late) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(x.sink, x.event_id, x.type, _storable(x.reason), x.at, x.copy, x.whole, x.late) for x in letters],
     )
     for sink in {letter.sink for letter in letters}:
         db.execute(

@@ -2,7 +2,6 @@
 
 import itertools
 import string
-from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -25,30 +24,11 @@ from bridge.model import (
 from bridge.ports import Changes
 from bridge.state.sqlite import open_state
 from tests.support.fakes import FakeClock, MemoryState
+from tests.support.houses import MemoryHouse, SqliteHouse
 
 DAY = 86_400.0
 KEY = JobKey("prod", "job", 7)
 OTHER = JobKey("prod", "project_update", 8)
-
-
-class MemoryHouse:
-    """Opens the same memory again and again."""
-
-    def __init__(self, clock):
-        self.state = MemoryState(clock=clock)
-
-    @asynccontextmanager
-    async def open(self):
-        yield self.state
-
-
-class SqliteHouse:
-    def __init__(self, path, clock):
-        self.path = path
-        self.clock = clock
-
-    def open(self):
-        return open_state(self.path, owner="test", clock=self.clock)
 
 
 @pytest.fixture
@@ -96,7 +76,16 @@ async def test_everything_comes_back_after_a_restart(house):
     place = Place(through=9, wanted=((3, 3), (5, 7)), status_number=2, repeats={4: 2, 8: 1})
     source = SourceRecord(install_uuid="u", marks={"unified_jobs": 41})
     sink = SinkRecord(destination="https://cmdb.example.com/awx")
-    letter = DeadLetter(sink="cmdb", event_id="e", type="t", reason="413", at=5.5, copy=b'{"a": "\xc3\xa4"}')
+    letter = DeadLetter(
+        sink="cmdb",
+        event_id="e",
+        type="t",
+        reason="413",
+        at=5.5,
+        copy=b'{"a": "\xc3\xa4"}',
+        whole=True,
+        late=True,
+    )
     async with house.open() as state:
         await state.commit(
             Changes(
@@ -212,6 +201,39 @@ async def test_a_dead_letter_that_is_refused_again_is_one_letter_and_the_newest(
         await state.commit(Changes(dead_letters=[letter(1), letter(2)]))
         await state.commit(Changes(dead_letters=[again]))
         assert list(await state.dead_letters()) == [letter(2), again]
+
+
+async def test_a_dead_letter_that_is_gone_is_gone_for_its_sink_only(house):
+    async with house.open() as state:
+        await state.commit(Changes(dead_letters=[letter(1), letter(2), letter(1, "cmdb")]))
+        await state.commit(Changes(letters_gone={("ops", "e1"), ("ops", "never")}))
+        assert list(await state.dead_letters()) == [letter(2), letter(1, "cmdb")]
+
+
+async def test_a_dead_letter_put_with_its_going_is_new(house):
+    again = msgspec.structs.replace(letter(1), reason="again")
+    async with house.open() as state:
+        await state.commit(Changes(dead_letters=[letter(1), letter(2)]))
+        await state.commit(Changes(letters_gone={("ops", "e1")}, dead_letters=[again]))
+        assert list(await state.dead_letters()) == [letter(2), again]
+
+
+async def test_a_visitor_sees_the_dead_letters(house):
+    async with house.open() as state:
+        await state.commit(Changes(dead_letters=[letter(1), letter(2)]))
+        seen = await state.dead_letters()
+    if isinstance(house, SqliteHouse):
+        with house.visit() as command:
+            assert list(command.dead_letters()) == list(seen) == [letter(1), letter(2)]
+
+
+async def test_a_job_is_remembered_until_it_is_forgotten(house):
+    async with house.open() as state:
+        await state.commit(Changes(jobs={KEY: FULL, OTHER: record(OTHER, done=True)}))
+        assert await state.job(KEY) == FULL
+        assert await state.job(OTHER) == record(OTHER, done=True)
+        await state.commit(Changes(forgotten={KEY}))
+        assert await state.job(KEY) is None
 
 
 async def test_a_reason_with_undecoded_bytes_is_kept_as_text(house):

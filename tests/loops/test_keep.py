@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager, suppress
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -102,6 +103,21 @@ async def test_what_is_put_after_forgetting_is_new(keeper, state):
         await keeper.durable()
     assert state.jobs == {KEY: record(status="failed")}
     assert state.places == {(KEY, "ops"): Place(through=1)}
+
+
+async def test_a_dead_letter_that_is_gone_takes_what_was_put_before_and_nothing_after(keeper, state):
+    first = DeadLetter(sink="ops", event_id="e", type="t", reason="first", at=1.0, copy=b"{}")
+    other = msgspec.structs.replace(first, sink="cmdb")
+    keeper.dead_letter(first)
+    keeper.dead_letter(other)
+    keeper.letter_gone("ops", "e")
+    async with running(keeper):
+        await keeper.durable()
+        assert list(state.letters.values()) == [other]
+        keeper.letter_gone("cmdb", "e")
+        keeper.dead_letter(msgspec.structs.replace(other, reason="again"))
+        await keeper.durable()
+    assert [letter.reason for letter in state.letters.values()] == ["again"]
 
 
 async def test_what_comes_during_a_commit_is_one_next_group(keeper, state, looptime):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from bridge.encode import dump
 from bridge.errors import StateError
-from bridge.model import DeadLetter, JobKey, JobRecord, Place, SinkRecord, SourceRecord
+from bridge.model import DeadLetter, JobKey, JobRecord, Order, Outcome, Place, SinkRecord, SourceRecord
 from bridge.observe import check_metric, check_note
 from bridge.ports import Changes, Clock, Snapshot
 
@@ -18,6 +19,7 @@ BASE = 1_780_000_000.0
 
 DEAD_LETTERS_KEPT = 1_000
 REMOVED_SINK_KEPT = 7 * 86_400.0
+ENDED_ORDERS_KEPT = 7 * 86_400.0
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -86,6 +88,9 @@ class MemoryState:
         self.sources: dict[str, SourceRecord] = {}
         self.sinks: dict[str, SinkRecord] = {}
         self.letters: dict[tuple[str, str], DeadLetter] = {}
+        self.given: dict[int, Order] = {}
+        self.outcomes: dict[int, Outcome] = {}
+        self.ended: dict[int, float] = {}
         self.commits: list[Changes] = []
         self.failure: StateError | None = None
         self.delay = delay
@@ -116,6 +121,8 @@ class MemoryState:
         self.places |= changes.places
         self.sources |= changes.sources
         self.sinks |= changes.sinks
+        for where in changes.letters_gone:
+            self.letters.pop(where, None)
         for letter in changes.dead_letters:
             self._bury(letter)
         self.commits.append(changes)
@@ -124,6 +131,41 @@ class MemoryState:
         """Return the kept dead letters, oldest first."""
         self._fail()
         return list(self.letters.values())
+
+    async def job(self, key: JobKey, /) -> JobRecord | None:
+        """Return what is remembered of a job."""
+        self._fail()
+        return self.jobs.get(key)
+
+    def give(self, kind: str, arguments: Mapping[str, object], *, who: str, at: float) -> int:
+        """Give an order as a command does; return its number."""
+        number = max(self.given, default=0) + 1
+        read = msgspec.json.decode(dump(arguments))
+        self.given[number] = Order(id=number, kind=kind, arguments=read, who=who, at=at)
+        return number
+
+    def outcome(self, number: int) -> Outcome | None:
+        """Return what became of an order, as a command asks for it."""
+        return self.outcomes.get(number)
+
+    async def orders(self) -> Sequence[Order]:
+        """Return the orders without an outcome, oldest first."""
+        self._fail()
+        return [order for number, order in self.given.items() if number not in self.outcomes]
+
+    async def begin_order(self, order_id: int, /) -> None:
+        """Mark an order as begun."""
+        self._fail()
+        if order_id in self.given:
+            self.given[order_id] = msgspec.structs.replace(self.given[order_id], begun=True)
+
+    async def end_order(self, order_id: int, outcome: Outcome, /) -> None:
+        """Write an order's outcome."""
+        self._fail()
+        if order_id in self.given and order_id not in self.outcomes:
+            text = dump(msgspec.structs.asdict(outcome))
+            self.outcomes[order_id] = msgspec.json.decode(text, type=Outcome)
+            self.ended[order_id] = self.clock.now()
 
     def _bury(self, letter: DeadLetter) -> None:
         letter = msgspec.structs.replace(letter, reason=letter.reason.encode(errors="replace").decode())
@@ -139,6 +181,9 @@ class MemoryState:
         self.sinks = {name: record for name, record in self.sinks.items() if name not in gone}
         self.places = {w: place for w, place in self.places.items() if w[1] not in gone and w[0] in self.jobs}
         self.letters = {w: letter for w, letter in self.letters.items() if w[0] not in gone}
+        old = [n for n, at in self.ended.items() if at <= self.clock.now() - ENDED_ORDERS_KEPT]
+        for number in old:
+            del self.given[number], self.outcomes[number], self.ended[number]
 
     def _fail(self) -> None:
         if self.failure is not None:
