@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import Final, NamedTuple
 
+from bridge import __version__
 from bridge.assemble import check_destinations, open_sinks
 from bridge.awx import open_source
 from bridge.config import Config
@@ -23,6 +24,9 @@ from bridge.state.sqlite import open_state
 from bridge.status import health, healthy, observe, status
 from bridge.watch import SourceParked
 from bridge.web.server import open_web
+
+PULSE: Final = 5.0
+"""Seconds between two looks at how late the event loop wakes up."""
 
 HOUSEKEEPING: Final = 60.0
 """Seconds between two looks at what lags for too long."""
@@ -86,8 +90,9 @@ async def live(bridge: Bridge, stop: asyncio.Event) -> None:
             tasks.create_task(delivery.run(), name=f"deliver {name}")
             for name, delivery in bridge.deliveries.items()
         ]
-        reading = [tasks.create_task(_keep_house(bridge), name="housekeeping")]
+        reading = [tasks.create_task(_keep_house(bridge)), tasks.create_task(_feel_pulse(bridge))]
         reading += [tasks.create_task(_read(bridge, name), name=f"read {name}") for name in bridge.watches]
+        bridge.observer.gauge("build_info", 1, version=__version__)
         bridge.observer.note("bridge.started", sources=sorted(bridge.watches), sinks=sorted(bridge.lanes))
         await stop.wait()
         bridge.observer.note("bridge.stopping", waits_at_most=bridge.config.drain_timeout)
@@ -129,6 +134,15 @@ async def _keep_house(bridge: Bridge) -> None:
         await asyncio.sleep(HOUSEKEEPING)
         for following in bridge.followings.values():
             following.give_up_lagging(max_lag)
+
+
+async def _feel_pulse(bridge: Bridge) -> None:
+    """Measure how late the event loop wakes up: the first sign of a process that cannot keep up."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + PULSE
+        await asyncio.sleep(PULSE)
+        bridge.observer.gauge("loop_lag_seconds", round(max(0.0, loop.time() - due), 6))
 
 
 async def _end(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -79,6 +79,7 @@ class Delivery:
         self._in_flight = 0
         self._failures = 0
         self._gate = 0.0
+        observer.gauge("sink_state", float(self.health), sink=lane.name)
 
     async def run(self) -> None:
         """Deliver until cancelled; sends under way are cancelled with it."""

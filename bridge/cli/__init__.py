@@ -7,14 +7,12 @@ says what it does in its docstring, which is also its help.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from bridge import __version__
-from bridge.cli import check, explain, run, schema, send
+from bridge.cli import check, demo, explain, run, schema, send
 from bridge.cli.exits import Exits
 
 
@@ -33,9 +31,7 @@ def build() -> typer.Typer:
     app.command("explain")(explain.explain)
     app.command("schema")(schema.schema)
     app.command("send-test")(send.send_test)
-    # The simulator and its demo may be left out of an installation.
-    if find_spec("bridge.cli.demo") is not None:
-        app.command("demo")(import_module("bridge.cli.demo").demo)
+    app.command("demo")(demo.demo)
     return app
 
 
