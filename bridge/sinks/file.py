@@ -10,10 +10,11 @@ import asyncio
 import errno
 import os
 import stat
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Final, Literal
 
 from pydantic import Field
@@ -70,14 +71,15 @@ class FileSink:
         """Open nothing yet: the first batch does."""
         self._options = options
         self._fd: int | None = None
-        # A cancelled send leaves its thread writing: the next one waits for it here.
-        self._lock = Lock()
+        # One thread, first come first served: a cancelled send may still be writing, and nothing
+        # that comes later may overtake it.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="file-sink")
 
     async def send(self, events: Sequence[Event], /) -> None:
         """Append one line for each event."""
         lines = [encode.shape(event, fields=self._options.fields, max_bytes=None) + b"\n" for event in events]
         try:
-            await asyncio.to_thread(self._append, b"".join(lines))
+            await self._in_thread(partial(self._append, b"".join(lines)))
         except OSError as err:
             reason = f"{err.strerror or type(err).__name__}: {self._options.path}"
             if err.errno in _REFUSED:
@@ -86,19 +88,22 @@ class FileSink:
 
     async def close(self) -> None:
         """Close the file."""
-        await asyncio.to_thread(self._close_locked)
+        await self._in_thread(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _append(self, data: bytes) -> None:
-        with self._lock:
-            try:
-                fd = self._current()
-                before = os.fstat(fd).st_size
-                _write_whole(fd, data, before)
-                if self._options.fsync:
-                    os.fsync(fd)
-            except OSError:
-                self._close()  # the next one opens anew, and repairs what is half there
-                raise
+        try:
+            fd = self._current()
+            before = os.fstat(fd).st_size
+            _write_whole(fd, data, before)
+            if self._options.fsync:
+                os.fsync(fd)
+        except OSError:
+            self._close()  # the next one opens anew, and repairs what is half there
+            raise
 
     def _current(self) -> int:
         if self._fd is not None and self._moved_away(self._fd):
@@ -113,10 +118,6 @@ class FileSink:
         except FileNotFoundError:
             return True
         return not os.path.samestat(there, os.fstat(fd))
-
-    def _close_locked(self) -> None:
-        with self._lock:
-            self._close()
 
     def _close(self) -> None:
         if self._fd is not None:

@@ -10,8 +10,8 @@ import asyncio
 import os
 import select
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from threading import Lock
 from typing import Final, Literal
 
 from pydantic import Field
@@ -52,29 +52,28 @@ class StdoutSink:
         self._options = options
         self._fd = fd
         self._unfinished = b""
-        # A cancelled send leaves its thread writing: the next one waits for it here.
-        self._lock = Lock()
+        # One thread, first come first served: a cancelled send may still be writing.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stdout-sink")
 
     async def send(self, events: Sequence[Event], /) -> None:
         """Write one line for each event."""
         lines = [encode.shape(event, fields=self._options.fields, max_bytes=None) + b"\n" for event in events]
-        now = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.to_thread(self._write, b"".join(lines), now)
+            await loop.run_in_executor(self._thread, self._write, b"".join(lines), loop.time)
         except OSError as err:  # a broken pipe: nobody reads this any more
             raise SinkRefusedError(f"standard output is closed: {err.strerror}") from err
 
     def _write(self, data: bytes, now: Callable[[], float]) -> None:
-        with self._lock:
-            whole, done = self._unfinished + data, 0
-            until = now() + self._options.timeout
-            while done < len(whole):
-                wait = max(0.0, until - now())
-                if not select.select((), (self._fd,), (), wait)[1]:
-                    self._unfinished = _rest_of_line(whole, done, self._unfinished)
-                    raise TemporaryDeliveryError("nobody reads standard output")
-                done += os.write(self._fd, whole[done : done + _CHUNK])
-            self._unfinished = b""
+        whole, done = self._unfinished + data, 0
+        until = now() + self._options.timeout
+        while done < len(whole):
+            wait = max(0.0, until - now())
+            if not select.select((), (self._fd,), (), wait)[1]:
+                self._unfinished = _rest_of_line(whole, done, self._unfinished)
+                raise TemporaryDeliveryError("nobody reads standard output")
+            done += os.write(self._fd, whole[done : done + _CHUNK])
+        self._unfinished = b""
 
 
 def _rest_of_line(whole: bytes, done: int, unfinished: bytes) -> bytes:
