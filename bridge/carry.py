@@ -26,6 +26,10 @@ class Carrier(Protocol):
         """Deliver `events`; raises what `Sink.send` raises."""
         ...
 
+    async def apart(self, event: Event, /) -> None:
+        """Deliver one event out of its job's order: no place moves; raises what `Sink.send` raises."""
+        ...
+
     async def keep_up(self) -> None:
         """Do what is to be done beside the batches, until cancelled."""
         ...
@@ -44,6 +48,10 @@ class Plain:
     async def carry(self, events: Sequence[Event], /) -> None:
         """Send."""
         await self._sink.send(events)
+
+    async def apart(self, event: Event, /) -> None:
+        """Send."""
+        await self._sink.send([event])
 
     async def keep_up(self) -> None:
         """Nothing is to be done beside the batches."""
@@ -91,6 +99,11 @@ class Transactions:
             await self._sink.send_with_places(events, places)
             self._known.update({job: place for job, place in places.items() if place is not None})
             self._moved = {job: place for job, place in self._moved.items() if places.get(job) != place}
+
+    async def apart(self, event: Event, /) -> None:
+        """Deliver `event` in a transaction of its own."""
+        async with self._one:
+            await self._sink.send_with_places([event], {})
 
     async def keep_up(self) -> None:
         """Write places that moved without an event; what fails goes with the next transaction."""

@@ -7,6 +7,7 @@ holds back its own job only; a sink that takes nothing at all is down, and nothi
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final
@@ -79,6 +80,7 @@ class Delivery:
         self._in_flight = 0
         self._failures = 0
         self._gate = 0.0
+        self._apart: deque[tuple[Event, asyncio.Future[None]]] = deque()
         observer.gauge("sink_state", float(self.health), sink=lane.name)
 
     async def run(self) -> None:
@@ -90,12 +92,55 @@ class Delivery:
             while True:
                 self.lane.wake.clear()
                 now = loop.time()
+                if self._apart and not self._busy:
+                    self._in_flight += 1
+                    sends.create_task(self._carry_apart(*self._apart.popleft()))
+                    continue
                 batch = [] if self._busy or now < self._gate else self.lane.take(now)
                 if batch:
                     self._in_flight += 1
                     sends.create_task(self._carry(batch))
                 else:
                     await self._wait(now)
+
+    @property
+    def pause(self) -> float:
+        """Seconds for which the sink has asked to be left alone, or is left alone as it fails."""
+        return max(0.0, self._gate - asyncio.get_running_loop().time())
+
+    async def send_apart(self, event: Event) -> None:
+        """Send one event out of its job's order, between two batches: no place moves, nothing is retried.
+
+        Raises:
+            DeliveryError: as `Sink.send`, never in part.
+        """
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._apart.append((event, answer))
+        self.lane.wake.set()
+        await answer
+
+    async def _carry_apart(self, event: Event, answer: asyncio.Future[None]) -> None:
+        failure: DeliveryError | None = None
+        try:
+            if not answer.done():
+                await self._carrier.apart(event)
+        except PartialDeliveryError as error:
+            failure = next(iter(error.errors.values()))
+        except DeliveryError as error:
+            failure = error
+        finally:
+            self._in_flight -= 1
+            self.lane.wake.set()
+        if isinstance(failure, TemporaryDeliveryError) and failure.retry_after is not None:
+            self._gate = max(self._gate, asyncio.get_running_loop().time() + failure.retry_after)
+        if answer.done():
+            return
+        if failure is None:
+            self._observer.count("events_delivered_total", sink=self.lane.name)
+            answer.set_result(None)
+        else:
+            self._count(failure)
+            answer.set_exception(failure)
 
     async def _begin(self) -> None:
         """Make the sink ready, however long that takes."""
@@ -237,6 +282,8 @@ class Delivery:
                 reason=reason,
                 at=self._clock.now(),
                 copy=event.body[:COPY_BYTES],
+                whole=len(event.body) <= COPY_BYTES,
+                late=event.late,
             )
         )
         self.lane.settled([event])

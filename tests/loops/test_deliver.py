@@ -236,6 +236,18 @@ async def test_a_dead_letter_keeps_at_most_16_kb():
         rig.lane.offer(event(ONE, 1, body=b"x" * 100_000))
         await rig.lane.drained()
     assert len(rig.buried[0].copy) == 16 << 10
+    assert not rig.buried[0].whole
+
+
+async def test_a_dead_letter_says_that_its_copy_is_whole():
+    def script(events):
+        raise PermanentDeliveryError("no")
+
+    rig = Rig(script)
+    async with rig.running():
+        rig.lane.offer(event(ONE, 1, body=b"x" * (16 << 10)))
+        await rig.lane.drained()
+    assert rig.buried[0].whole
 
 
 async def test_what_a_batch_accepted_in_part_is_settled_and_the_rest_keeps_its_order():
