@@ -124,7 +124,7 @@ async def test_a_record_that_the_broker_refuses_is_found_among_many(kafka_broker
         limit = {"max.message.bytes": "4000"}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, limit)])
         left, dead = events, []
-        sink._topics.forget = lambda: None  # as if the cluster did not tell its limits
+        sink._layout.topics.forget = lambda: None  # as if the cluster did not tell its limits
         for _ in range(30):
             try:
                 await sink.send(left)

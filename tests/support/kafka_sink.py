@@ -15,7 +15,7 @@ from bridge import encode
 from bridge.errors import PartialDeliveryError, TemporaryDeliveryError
 from bridge.model import Event, JobKey
 from bridge.ports import SinkContext
-from bridge.sinks.kafka import KafkaOptions, KafkaSink, open_kafka
+from bridge.sinks.kafka import KafkaOptions, KafkaSink, TransactionalKafkaSink, open_kafka
 
 _numbers = itertools.count(1)
 
@@ -68,9 +68,22 @@ def options_for(bootstrap: str, topic: str, **more: object) -> KafkaOptions:
 
 @contextlib.asynccontextmanager
 async def open_sink(bootstrap: str, topic: str, **more: object) -> AsyncIterator[KafkaSink]:
-    """Open a sink as `app` does."""
+    """Open a sink as `app` does, one that delivers at least once."""
     context = SinkContext(bridge="bridge", name="events", clock=WallClock())
+    options = options_for(bootstrap, topic, delivery="at_least_once", **more)
+    async with open_kafka(options, context) as sink:
+        assert isinstance(sink, KafkaSink)
+        yield sink
+
+
+@contextlib.asynccontextmanager
+async def open_transactional(
+    bootstrap: str, topic: str, *, bridge: str | None = None, **more: object
+) -> AsyncIterator[TransactionalKafkaSink]:
+    """Open a sink that delivers exactly once; those of one `bridge` (default: the topic) are rivals."""
+    context = SinkContext(bridge=bridge or topic, name="events", clock=WallClock())
     async with open_kafka(options_for(bootstrap, topic, **more), context) as sink:
+        assert isinstance(sink, TransactionalKafkaSink)
         yield sink
 
 

@@ -35,15 +35,15 @@ _partition_of: Final = DefaultPartitioner()
 
 
 class Record(NamedTuple):
-    """One event as Kafka takes it.
+    """One event, or one record of the sink's own, as Kafka takes it.
 
     `position` is its place in the lane's batch, `timestamp` in milliseconds, `size` the bytes that it
-    takes at most in a record batch.
+    takes at most in a record batch. Without a value it is a tombstone.
     """
 
     position: int
     key: bytes
-    value: bytes
+    value: bytes | None
     headers: Headers
     timestamp: int
     size: int
@@ -83,6 +83,12 @@ def to_record(position: int, event: Event, options: KafkaOptions, *, max_bytes: 
     if options.content_mode == "structured":
         value = encode.structured(event, value)
     return Record(position, key, value, headers, _milliseconds(event.time, now), frame + len(value))
+
+
+def keyed(key: bytes, value: bytes | None, *, now: float) -> Record:
+    """Return a record of the sink's own for a compacted topic; None deletes `key`."""
+    size = _frame(key, []) + len(value or b"")
+    return Record(0, key, value, [], int(now * 1000), size)
 
 
 def partition_of(key: bytes, partitions: Sequence[int]) -> int:

@@ -7,7 +7,7 @@ that an answer nobody thought of shows as a bug in the table, not as a wrong dec
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from aiokafka import errors as kafka
@@ -136,6 +136,17 @@ FOREIGN: Final = (
 )
 """What only consumers and makers of topics get; as an answer to us it is nonsense, so try again."""
 
+ADVICE: Final[Mapping[type[BaseException], str]] = {
+    kafka.TransactionalIdAuthorizationFailed: (
+        "allow Write and Describe on this transactional id, and Read and Write on the places topic"
+    ),
+    kafka.InvalidTransactionTimeout: (
+        "transaction_timeout is above what the cluster allows (transaction.max.timeout.ms)"
+    ),
+    kafka.TopicAuthorizationFailedError: "allow Write and Describe on it, for a places topic also Read",
+}
+"""What to do about a refusal, where its own words do not say it."""
+
 CLIENT_ERRORS: Final = (
     kafka.KafkaError,
     kafka.IllegalOperation,
@@ -172,5 +183,5 @@ def _words(err: BaseException) -> str:
     if isinstance(err, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not accepted: {err.verify_message}"
     text = str(err) or type(err).__name__
-    description = getattr(err, "description", "")
+    description = ADVICE.get(type(err)) or getattr(err, "description", "")
     return f"{text} ({description})" if description and description not in text else text

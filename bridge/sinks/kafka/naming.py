@@ -34,7 +34,7 @@ class TopicPattern:
         """
         self._parts = _parse(pattern)
         used = sorted({name for _, name in self._parts if name is not None})
-        self._constant = None if used else _legal("".join(text for text, _ in self._parts))
+        self._constant = None if used else legal("".join(text for text, _ in self._parts))
         self._fields: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             msgspec.defstruct("TopicFields", [(name, Any, None) for name in used])
         )
@@ -47,7 +47,7 @@ class TopicPattern:
         filled = (
             text if name is None else text + _shown(getattr(fields, name)) for text, name in self._parts
         )
-        return _legal("".join(filled))
+        return legal("".join(filled))
 
 
 def _parse(pattern: str) -> list[tuple[str, str | None]]:
@@ -82,6 +82,7 @@ def _shown(value: object) -> str:
     return ABSENT if value is None or value == "" else str(value)
 
 
-def _legal(name: str) -> str:
-    legal = _ILLEGAL.sub("_", name)[:MAX_LENGTH]
-    return "_" if legal in {".", ".."} else legal
+def legal(name: str) -> str:
+    """Return `name` in Kafka's legal characters and length."""
+    found = _ILLEGAL.sub("_", name)[:MAX_LENGTH]
+    return "_" if found in {".", ".."} else found

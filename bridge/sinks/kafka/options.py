@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from bridge.options import Batching, Duration, Secret, SinkOptions, Size, TlsOptions
-from bridge.sinks.kafka.naming import TopicPattern
+from bridge.sinks.kafka.naming import TopicPattern, legal
 
 _SERVER: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\],]+)(?::(?P<port>\d{1,5}))?")
 _LAST_PORT: Final = 65535
@@ -33,6 +33,18 @@ class KafkaOptions(SinkOptions):
     type: Literal["kafka"]
     bootstrap_servers: Servers = Field(description="host:port of some brokers: a list, or with commas")
     topic: str = Field(description="a topic, or a pattern of fields fixed per job: awx.{source}.{job_type}")
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        "exactly_once", description="exactly once by transactions, for consumers that are read_committed"
+    )
+    transactional_id: str | None = Field(
+        None, min_length=1, description="default: <name of the bridge>.<name of the sink>"
+    )
+    places_topic: str | None = Field(
+        None, description="this sink's own, holds its places; default: <transactional_id>.places"
+    )
+    transaction_timeout: Duration = Field(
+        10.0, ge=1.0, description="after it the brokers end what a writer that is gone had begun"
+    )
     content_mode: Literal["binary", "structured"] = Field(
         "binary", description="of CloudEvents: attributes as ce_ headers, or an envelope as the value"
     )
@@ -74,6 +86,13 @@ class KafkaOptions(SinkOptions):
         TopicPattern(topic)
         return topic
 
+    @field_validator("places_topic")
+    @classmethod
+    def _check_places_topic(cls, topic: str | None) -> str | None:
+        if topic is not None and legal(topic) != topic:
+            raise ValueError("a topic has letters, digits, '.', '_' and '-' only, at most 249")
+        return topic
+
     @field_validator("topic_config", mode="before")
     @classmethod
     def _write_as_kafka_does(cls, config: object) -> object:
@@ -101,6 +120,8 @@ class KafkaOptions(SinkOptions):
             )
         if not self.uses_tls and self.tls != TlsOptions():
             raise ValueError("tls needs security_protocol SSL or SASL_SSL")
+        if self.places_topic == self.topic:
+            raise ValueError("places_topic holds nothing but places: name another one than topic")
         if self.request_timeout > self.delivery_timeout:
             raise ValueError("request_timeout cannot be longer than delivery_timeout")
         return self

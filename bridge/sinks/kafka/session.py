@@ -8,8 +8,8 @@ a fresh one for the next batch. Everything that reaches into aiokafka's internal
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.conn import create_conn
@@ -27,36 +27,58 @@ CLOSE_LIMIT: Final = 2.0
 _DEFAULT_PORT: Final = 9092
 
 
+class Transactional(NamedTuple):
+    """What makes a producer a transactional one; `timeout` in seconds, counted by the brokers."""
+
+    id: str
+    timeout: float
+
+
 class Session:
     """Keeps one ready producer for one cluster."""
 
-    def __init__(self, options: KafkaOptions, client_id: str) -> None:
+    def __init__(
+        self, options: KafkaOptions, client_id: str, transactional: Transactional | None = None
+    ) -> None:
         """Nothing is connected before `ready`."""
         self._options = options
         self._client_id = client_id
+        self._transactional = transactional
         self._producer: Any = None
         self._spoiled = False
 
-    async def ready(self) -> tuple[Any, bool]:
-        """Return a connected producer, and whether it is a new one.
+    @property
+    def healthy(self) -> bool:
+        """Whether there is a producer that has started and not been given up."""
+        return self._producer is not None and not self._spoiled
 
-        It has no deadline of its own: give it one.
+    async def ready(self, deadline: float) -> tuple[Any, bool]:
+        """Return a connected producer, and whether it is a new one; `deadline` in the loop's time.
+
+        A new transactional producer has ended what others with its id had begun, and fenced them.
 
         Raises:
-            TemporaryDeliveryError: the cluster cannot be reached.
+            TemporaryDeliveryError: the cluster cannot be reached, or not in time.
             SinkRefusedError: it does not let us in, or our own files cannot be used.
         """
-        if self._producer is not None and not self._spoiled:
+        if self.healthy:
             return self._producer, False
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._renew()
+        except TimeoutError as err:
+            raise translate(err, self._connecting) from err
+        return self._producer, True
+
+    async def _renew(self) -> None:
         await self.close()
         self._producer = self._make()
         self._spoiled = True  # until it has started: a cancelled start leaves half a producer
         try:
-            await _start(self._producer)
+            await start(self._producer)
         except (*CLIENT_ERRORS, ValueError) as err:  # ValueError: SCRAM's answer makes no sense
             raise await self._reason(err) from err
         self._spoiled = False
-        return self._producer, True
 
     def spoil(self) -> None:
         """Stop the producer at once: nothing of it may reach the cluster after a later batch."""
@@ -91,6 +113,9 @@ class Session:
         except (OSError, ValueError) as err:
             raise SinkRefusedError(f"a file of the Kafka sink cannot be used: {err}") from err
         compression = self._options.compression
+        if self._transactional is not None:
+            connection["transactional_id"] = self._transactional.id
+            connection["transaction_timeout_ms"] = int(self._transactional.timeout * 1000)
         return AIOKafkaProducer(
             client_id=self._client_id,
             enable_idempotence=True,
@@ -101,10 +126,16 @@ class Session:
             **connection,
         )
 
+    @property
+    def _connecting(self) -> str:
+        return f"connecting to {','.join(self._options.bootstrap_servers)}"
+
     async def _reason(self, err: BaseException) -> Failed:
         """Say why no broker lets us in: aiokafka only logs that, so look at each server again."""
-        doing = f"connecting to {','.join(self._options.bootstrap_servers)}"
+        doing = self._connecting
         found = translate(err, doing)
+        if isinstance(found, SinkRefusedError):
+            return found
         for server in self._options.bootstrap_servers:
             try:
                 connection = await create_conn(
@@ -120,9 +151,9 @@ class Session:
         return found
 
 
-async def _start(producer: Any) -> None:
-    """Start a producer. A cancelled bootstrap would leak its connection, so it gets time to end."""
-    starting = asyncio.ensure_future(producer.start())
+async def start(client: Any) -> None:
+    """Start a producer or consumer. A cancelled bootstrap would leak its connection, so it gets time."""
+    starting = asyncio.ensure_future(client.start())
     try:
         await asyncio.shield(starting)
     finally:
@@ -132,6 +163,20 @@ async def _start(producer: Any) -> None:
             await asyncio.wait({starting}, timeout=CLOSE_LIMIT)
         if not starting.cancelled():
             starting.exception()  # seen, even if nobody waits any more
+
+
+async def within(limit: float, ending: Coroutine[Any, Any, Any]) -> None:
+    """Let `ending` run for at most `limit` seconds; what it raises is nobody's any more.
+
+    Not asyncio.timeout: in a task that is being cancelled, early 3.11 takes its end for ours.
+    """
+    task = asyncio.ensure_future(ending)
+    await asyncio.wait({task}, timeout=limit)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=limit)
+    if task.done() and not task.cancelled():
+        task.exception()
 
 
 async def _abandon(producer: Any) -> None:
@@ -147,9 +192,10 @@ async def _abandon(producer: Any) -> None:
         sender.cancel()
         await asyncio.wait({sender}, timeout=CLOSE_LIMIT / 8)
     producer._closed = True  # noqa: SLF001 - or it complains when it is collected
-    with suppress(*CLIENT_ERRORS):
-        async with asyncio.timeout(CLOSE_LIMIT):
-            await producer.client.close()
+    ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001 - as does an error nobody saw
+    if ended is not None and ended.done():
+        ended.exception()
+    await within(CLOSE_LIMIT, producer.client.close())
 
 
 def _internals(producer: Any) -> tuple[asyncio.Task[None] | None, list[Any]]:

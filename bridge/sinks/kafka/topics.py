@@ -5,6 +5,7 @@ Asked once per topic and producer, over the producer's own connections.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import (
@@ -40,12 +41,20 @@ class Topic(NamedTuple):
     max_bytes: int
 
 
+class Making(NamedTuple):
+    """How a topic is made where there is none."""
+
+    partitions: int
+    config: Mapping[str, str]
+
+
 class Topics:
     """What is known of the topics of one sink."""
 
-    def __init__(self, options: KafkaOptions) -> None:
-        """Nothing is asked before `find`."""
+    def __init__(self, options: KafkaOptions, making: Making | None = None) -> None:
+        """Nothing is asked before `find`; `making` if not as the options say."""
         self._options = options
+        self._making = making or Making(options.partitions, options.topic_config)
         self._max_bytes: dict[str, int] = {}
 
     def forget(self) -> None:
@@ -64,7 +73,8 @@ class Topics:
                 await self._ensure(producer.client, name)
             numbers = await producer.partitions_for(name)  # waits until a new topic shows
             if name not in self._max_bytes:
-                self._max_bytes[name] = await _ask_max_bytes(producer.client, name)
+                limit = await ask_config(producer.client, name, "max.message.bytes")
+                self._max_bytes[name] = DEFAULT_MAX_BYTES if limit is None else int(limit)
         except CLIENT_ERRORS as err:
             raise translate(err, f"asking for topic {name}") from err
         return Topic(name, tuple(sorted(numbers)), self._max_bytes[name])
@@ -83,9 +93,9 @@ class Topics:
         await self._create(client, name)
 
     async def _create(self, client: Any, name: str) -> None:
-        options = self._options
-        config = list(options.topic_config.items())
-        wanted: Any = (name, options.partitions, options.replication_factor, [], config)
+        options, making = self._options, self._making
+        config = list(making.config.items())
+        wanted: Any = (name, making.partitions, options.replication_factor, [], config)
         request = CreateTopicsRequest([wanted], int(options.request_timeout * 1000), validate_only=False)
         response = await client.send(_controller(client), request)
         _, code, *message = response.topic_errors[0]
@@ -105,17 +115,17 @@ async def _look(client: Any, name: str) -> Any:
     return for_code(response.topics[0][0])
 
 
-async def _ask_max_bytes(client: Any, name: str) -> int:
-    """Ask for max.message.bytes; who may not (DescribeConfigs) gets the default."""
-    request = DescribeConfigsRequest([(_TOPIC_RESOURCE, name, ["max.message.bytes"])])
+async def ask_config(client: Any, name: str, key: str) -> str | None:
+    """Ask how a topic is configured; None for who may not know (DescribeConfigs)."""
+    request = DescribeConfigsRequest([(_TOPIC_RESOURCE, name, [key])])
     response = await client.send(_any_node(client), request)
     code, _, _, _, entries = response.resources[0]
     error = for_code(code)
     if error in _FORBIDDEN:
-        return DEFAULT_MAX_BYTES
+        return None
     if error is not NoError:  # above all, a topic that this broker does not know yet
         raise error(name)
-    return next((int(value) for key, value, *_ in entries if key == "max.message.bytes"), DEFAULT_MAX_BYTES)
+    return next((value for found, value, *_ in entries if found == key), None)
 
 
 def _any_node(client: Any) -> int:
