@@ -56,10 +56,9 @@ async def test_stopped_in_good_order_nothing_comes_twice(tmp_path, kafka_broker)
                 asked = time.monotonic()
                 assert await bridge.stop(within=15) == 0
                 assert time.monotonic() - asked < 10 + 3  # drain_timeout and a little
-                assert [entry["event"] for entry in bridge.look()][-2:] == [
-                    "bridge.stopping",
-                    "bridge.stopped",
-                ]
+                events = [entry["event"] for entry in bridge.look()]
+                assert "bridge.stopping" in events
+                assert events[-1] == "bridge.stopped"
             bridge = start(config)
             await scene.idle(bridge, jobs, within=90)
             assert await bridge.stop() == 0

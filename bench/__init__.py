@@ -1,0 +1,1 @@
+"""Measurements of the whole command: `python -m bench` lists them, `python -m bench NAME` runs one."""
