@@ -7,15 +7,16 @@ settled. Nobody waits for it, and it waits for nobody but the sinks it serves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from bridge.errors import SourceDataError, SourceError, SourceRefused, SourceUnavailable
-from bridge.followed import Followed, first
+from bridge.errors import SourceError, SourceRefused, SourceUnavailable
+from bridge.feed import Patience, first
+from bridge.followed import Followed
 from bridge.lane import Lane
 from bridge.ledger import Ranges
 from bridge.model import AwxEvent, EventPage
 from bridge.ports import Purpose
-from bridge.sequence import COUNTERS_AT_MOST, GivenUp, Release
+from bridge.sequence import COUNTERS_AT_MOST, GivenUp, Release, by_age
 
 
 async def catch_up(job: Followed) -> None:
@@ -24,6 +25,7 @@ async def catch_up(job: Followed) -> None:
     facts = {"source": feed.source.name, "job": str(job.key)}
     feed.observer.note("catch_up.started", **facts, sinks=sorted(job.lagging))
     failures = 0
+    patience = Patience(feed)
     while job.lagging:
         lanes = [feed.lanes[name] for name in sorted(job.lagging)]
         roomy = [lane for lane in lanes if not lane.full]
@@ -33,15 +35,16 @@ async def catch_up(job: Followed) -> None:
         try:
             async with feed.behind:
                 await _step(job, roomy)
-        except SourceRefused as error:
-            if error.gone:
-                await _lost(job, roomy)
+        except SourceError as error:
+            if patience.failed():
+                await _lost(job, roomy, f"not readable for too long: {error}")
+            elif isinstance(error, SourceRefused) and error.gone and await job.is_gone():
+                await _lost(job, roomy, "AWX has deleted the job")
             else:
                 failures = await _hold_on(job, error, failures)
-        except (SourceUnavailable, SourceDataError) as error:
-            failures = await _hold_on(job, error, failures)
         else:
             failures = 0
+            patience.renew()
     job.catching_up = False
     feed.observer.note("catch_up.finished", **facts)
 
@@ -81,11 +84,7 @@ def _releases(page: EventPage, *, after: int, end: int) -> list[Release | GivenU
     The live tail has been up to `end`: what cannot be read below that had been given up.
     """
     last = min(end, page.rows[-1].counter) if page.full and page.rows else end
-    rows: dict[int, list[AwxEvent]] = {}
-    for row in page.rows:
-        same = rows.setdefault(row.counter, [])
-        if all(row.sameness != other.sameness for other in same):
-            same.append(row)
+    rows = _by_counter(page)
     out: list[Release | GivenUp] = []
     for counter in sorted(counter for counter in rows if after < counter <= last):
         if counter > after + 1:
@@ -97,43 +96,62 @@ def _releases(page: EventPage, *, after: int, end: int) -> list[Release | GivenU
     return out
 
 
+def _by_counter(page: EventPage) -> dict[int, list[AwxEvent]]:
+    """Return the distinct rows of each counter, oldest first: that order makes their ids."""
+    rows: dict[int, list[AwxEvent]] = {}
+    for row in page.rows:
+        same = rows.setdefault(row.counter, [])
+        if all(row.sameness != other.sameness for other in same):
+            same.append(row)
+            same.sort(key=by_age)
+    return rows
+
+
 async def _merge(job: Followed, lane: Lane, *, wanted: bool) -> None:
     """Ask once more for what this sink wants, then let the live tail serve it again."""
     async with job.turn:
         if wanted and _offered(job, lane) < job.released:
             return
-        if wanted:
-            await _ask_wanted(job, lane)
-        job.lagging.discard(lane.name)
+        found = await _ask_wanted(job, lane) if wanted else ()
+        if job.over and (lost := _unread(job, lane, found)):
+            job.forgo(lane, lost, "no longer readable")
+        job.lagging.pop(lane.name, None)
         job.offer_statuses([lane])
         job.attached.set()
 
 
-async def _ask_wanted(job: Followed, lane: Lane) -> None:
-    """Offer what can be read by now of the counters this sink wants.
+async def _ask_wanted(job: Followed, lane: Lane) -> Sequence[int]:
+    """Offer what can be read by now of the counters this sink wants, and return which these are.
 
     While this waits the live tail hands nothing out, so none can slip between the two.
     """
+    offered: list[int] = []
     left = Ranges(lane.stream(job.key).ledger.wanted.pairs())
     while counters := left.first(COUNTERS_AT_MOST):
         left.take_up_to(counters[-1])
         page = await job.feed.source.events_at(job.key, counters, purpose=Purpose.CATCH_UP)
-        await job.hand([lane], [Release(row.counter, (row,), late=True) for row in page.rows])
+        found = _by_counter(page)
+        await job.hand([lane], [Release(c, tuple(rows), late=True) for c, rows in found.items()])
+        offered += found
+    return offered
 
 
-async def _lost(job: Followed, lanes: Sequence[Lane]) -> None:
-    """AWX deleted the job before these sinks had all of it: count what they miss, and end it."""
-    reading = {lane.name for lane in job.reading()}
-    name = job.feed.source.name
-    for lane in lanes:
-        missed = max(0, job.released - _offered(job, lane)) if lane.name in reading else 0
-        if missed:
-            reason = "AWX has deleted the job"
-            job.feed.observer.count("events_missing_total", missed, source=name)
-            job.feed.observer.note(
-                "sink.gave_up", sink=lane.name, source=name, job=str(job.key), events=missed, reason=reason
-            )
-            await job.hand([lane], [GivenUp(_offered(job, lane) + 1, job.released)])
-        job.lagging.discard(lane.name)
-        job.offer_statuses([lane])
+def _unread(job: Followed, lane: Lane, found: Iterable[int] = ()) -> Ranges:
+    """Return the counters that others had and that were not even offered to `lane`, nor just `found`."""
+    lost = job.unsettled(lane, after=_offered(job, lane))
+    for counter in (*found, *(event.counter for event in lane.stream(job.key).queue)):
+        if counter is not None:
+            lost.discard(counter)
+    return lost
+
+
+async def _lost(job: Followed, lanes: Sequence[Lane], reason: str) -> None:
+    """AWX will not show these sinks the rest of the job: count what they miss, and end it."""
+    async with job.turn:
+        for lane in lanes:
+            if lost := _unread(job, lane):
+                job.forgo(lane, lost, reason)
+                await job.hand([lane], [GivenUp(_offered(job, lane) + 1, job.released)])
+            job.lagging.pop(lane.name, None)
+            job.offer_statuses([lane])
     job.attached.set()

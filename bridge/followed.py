@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from bridge import encode
-from bridge.keep import Keeper
+from bridge.errors import SourceError, SourceRefused
+from bridge.feed import Feed
 from bridge.lane import Lane
+from bridge.ledger import Ranges
 from bridge.model import (
     TERMINAL_STATUSES,
     AwxEvent,
@@ -22,8 +24,7 @@ from bridge.model import (
     Place,
     StatusSeen,
 )
-from bridge.ports import Clock, Observer, Source
-from bridge.prepare import Prepared, Preparer
+from bridge.prepare import Prepared
 from bridge.sequence import GivenUp, Release
 
 FINAL_STATUSES: Final = TERMINAL_STATUSES | {"deleted"}
@@ -32,40 +33,14 @@ ROWS_AT_ONCE: Final = 100
 """Rows prepared before other tasks get their turn: some 5 ms of work."""
 
 
-Announce = Callable[[str, str | None, Mapping[str, str | None]], None]
-"""Makes one of the bridge's own events: (type, the source it concerns, facts)."""
-
-
-class Feed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What all loops of one source share.
-
-    `wanting` are the sinks that some rule could send job events to. `backoff` gives the wait in
-    seconds before try 1, 2, …. `live` and `behind` bound how many reads of live tails and of
-    catch-ups may be under way at a time, which bounds the pages in memory.
-    """
-
-    source: Source
-    preparer: Preparer
-    lanes: Mapping[str, Lane]
-    wanting: frozenset[str]
-    keeper: Keeper
-    clock: Clock
-    observer: Observer
-    announce: Announce
-    backoff: Callable[[int], float]
-    gap_wait: float
-    close_wait: float
-    page_limit: int
-    live: asyncio.Semaphore
-    behind: asyncio.Semaphore
-
-
 class Followed:
     """One job between its discovery and the moment at which every sink has all of it.
 
     `released` is the counter up to which the live tail has offered. Sinks in `lagging` are served
-    by the catch-up instead. `changed` is set whenever the status log grows; `attached` whenever a
-    sink has caught up. `tailing` and `catching_up` say that a task still reads for it.
+    by the catch-up instead, each since its epoch second. `changed` is set whenever the status log
+    grows; `attached` whenever a sink has caught up. `tailing` and `catching_up` say that a task still
+    reads for it; `flush` lets the live tail hand out what it holds back. `missed` is what was missing
+    when the job was closed before.
     """
 
     def __init__(
@@ -82,10 +57,11 @@ class Followed:
         self.changed = asyncio.Event()
         self.attached = asyncio.Event()
         self.turn = asyncio.Lock()
-        self.lagging: set[str] = set()
-        self.begun = False
+        self.lagging: dict[str, float] = {}
         self.tailing = False
         self.catching_up = False
+        self.flush: Callable[[], Awaitable[None]] = _nothing
+        self.missed = Ranges()
         self._sealed = self.over
         self._fallen_behind = fallen_behind
         self._prepared: dict[int, Prepared] = {}
@@ -98,7 +74,7 @@ class Followed:
         if self.record.close is not None:
             last = self.record.statuses[-1].number
             late = (n for n, lane in self.feed.lanes.items() if lane.stream(self.key).status_number < last)
-            self.lagging.update(late)
+            self.lagging |= dict.fromkeys(late, self.record.first_seen)
             return self.record.close.last_counter
         offered = {lane.name: lane.stream(self.key).offered for lane in self.reading()}
         if not offered:
@@ -106,7 +82,8 @@ class Followed:
         most, least = max(offered.values()), min(offered.values())
         if most - least <= self.feed.page_limit:
             return least
-        self.lagging.update(name for name, counter in offered.items() if counter < most)
+        behind = (name for name, counter in offered.items() if counter < most)
+        self.lagging |= dict.fromkeys(behind, self.record.first_seen)
         return most
 
     @property
@@ -151,7 +128,7 @@ class Followed:
     def fall_behind(self, lane: Lane) -> None:
         """Leave `lane` to the catch-up."""
         if lane.name not in self.lagging:
-            self.lagging.add(lane.name)
+            self.lagging[lane.name] = self.feed.clock.now()
             self._fallen_behind(self)
 
     def see(self, job: Job, now: float) -> bool:
@@ -160,87 +137,144 @@ class Followed:
         self.record = msgspec.structs.replace(self.record, job=job)
         if job.status in (before, "new") or self.gone:
             return False
+        if self.record.close is not None:
+            self._reopen(self.record.close)
         self.log(job.status, time=_moment(job), now=now)
         return True
 
+    def _reopen(self, close: Close) -> None:
+        """AWX has replaced the status that the job was closed with: read on, and close it once more."""
+        self.record = msgspec.structs.replace(self.record, close=None, over_at=None)
+        self._sealed = False
+        self.missed = Ranges(close.missing)
+        if not self.reading():
+            self.released = 0
+
     def log(self, status: str, *, time: str | None, now: float) -> None:
-        """Append to the status log and have it kept."""
+        """Append to the status log and have it kept.
+
+        `time` is AWX's moment of this status: that of the first one, so a repeat or a correction has
+        the moment at which it was seen, `now`.
+        """
         log = self.record.statuses
         previous = log[-1].status if log else None
+        repeat = 1 + sum(entry.status == status for entry in log)
+        corrects = previous if previous in TERMINAL_STATUSES and status in TERMINAL_STATUSES else None
         seen = StatusSeen(
             number=len(log) + 1,
             status=status,
-            repeat=1 + sum(entry.status == status for entry in log),
+            repeat=repeat,
             previous=previous,
-            time=time or encode.iso(now),
-            corrects=previous if previous in TERMINAL_STATUSES and status in TERMINAL_STATUSES else None,
+            time=encode.iso(now) if time is None or repeat > 1 or corrects else time,
+            corrects=corrects,
         )
         self.record = msgspec.structs.replace(self.record, statuses=(*log, seen))
         self.feed.keeper.job(self.record)
-        self.feed.observer.note(
-            "job.status_seen", source=self.feed.source.name, job=str(self.key), status=status
-        )
+        self._note("job.status_seen", status=status)
 
-    async def vanish(self) -> None:
-        """AWX no longer has this job: say so once, and close it as far as it was read."""
-        if self.gone:
+    async def is_gone(self) -> bool:
+        """Whether AWX has no such job any more (a 404 of a list alone does not prove it)."""
+        try:
+            await self.feed.source.job(self.key)
+        except SourceRefused as error:
+            if error.gone:
+                await self.vanish()
+            return error.gone
+        except SourceError:
+            return False
+        return False
+
+    async def vanish(self, reason: str | None = None) -> None:
+        """AWX has deleted this job, or will not show it (`reason`): tell all that was read, and its end."""
+        await self.flush()
+        if self.over:
             return
-        if self.terminal and self.record.close is None:
-            close = Close(complete=False, events_total=self.released, last_counter=self.released)
-            self.record = msgspec.structs.replace(self.record, close=close)
+        missing = Ranges(pair for lane in self.live() for pair in lane.stream(self.key).ledger.wanted.pairs())
+        self._write(
+            Close(
+                complete=False,
+                events_total=self.released,
+                last_counter=self.released,
+                missing=missing.pairs(),
+            )
+        )
         self.log("deleted", time=None, now=self.feed.clock.now())
-        self.feed.observer.note("job.deleted", source=self.feed.source.name, job=str(self.key))
+        if reason is None:
+            self._note("job.deleted", events=self.released)
+        else:
+            self._note("job.vanished", events=self.released, reason=reason)
         await self._is_over()
 
-    async def close(self, close: Close) -> None:
-        """Write the receipt, once and without secrets, and let every sink have the job's last status."""
+    async def close(self, close: Close, *, reason: str | None = None) -> None:
+        """Write the receipt, and let every sink have the job's last status; `reason`: why incomplete."""
+        missing = self._write(close)
+        facts = {"status": self.record.job.status, "events": close.events_total, "missing": missing}
+        if close.complete:
+            self._note("job.closed", **facts)
+        else:
+            self._note("job.closed_incomplete", **facts, reason=reason)
+        await self._is_over()
+
+    def _write(self, close: Close) -> int:
+        """Make `close`, without secrets, the receipt; count what is missing and say so where it is news."""
         feed, name = self.feed, self.feed.source.name
         close, redactions = feed.preparer.clean(close)
         if redactions:
             feed.observer.count("redactions_total", redactions, source=name)
-        self.record = msgspec.structs.replace(self.record, close=close)
+        self.record = msgspec.structs.replace(self.record, close=close, over_at=feed.clock.now())
         feed.keeper.job(self.record)
-        missing = sum(high - low + 1 for low, high in close.missing)
-        feed.observer.note(
-            "job.closed" if close.complete else "job.closed_incomplete",
-            source=name,
-            job=str(self.key),
-            status=self.record.job.status,
-            events=close.events_total,
-            missing=missing,
-        )
         feed.observer.count("jobs_closed_total", source=name, complete=str(close.complete).lower())
-        if missing:
-            feed.observer.count("events_missing_total", missing, source=name)
-            self._tell_missing(close)
-        await self._is_over()
+        missing, news = Ranges(close.missing), Ranges(close.missing)
+        for low, high in self.missed.pairs():
+            news.discard(low, high)
+        if news:
+            feed.observer.count("events_missing_total", len(news), source=name)
+            self._tell_missing(missing)
+        return len(missing)
 
     def abandon(self, lane: Lane) -> None:
         """Leave this job to `lane` no longer: it has lagged for longer than its `max_lag`."""
         stream = lane.stream(self.key)
-        missed = self.released - stream.ledger.through + len(stream.ledger.wanted)
-        last = self.record.statuses[-1].number
+        through, last = stream.ledger.through, self.record.statuses[-1].number
+        lost = self.unsettled(lane, after=through)
         if stream.status_number >= last or not lane.abandon(self.key, through=self.released, statuses=last):
             return
-        name, reason = self.feed.source.name, "lagged longer than max_lag"
-        self.lagging.discard(lane.name)
-        if lane.name in self.feed.wanting:
-            self.feed.observer.count("events_missing_total", missed, source=name)
-        self.feed.observer.note(
-            "sink.gave_up", sink=lane.name, source=name, job=str(self.key), events=missed, reason=reason
-        )
-        self.feed.announce("bridge.events.missing", name, {"sink": lane.name, "reason": reason})
+        self.lagging.pop(lane.name, None)
+        self.forgo(lane, lost, "lagged longer than max_lag")
         lane.report(stream)
 
-    def _tell_missing(self, close: Close) -> None:
-        now = self.feed.clock.now()
-        prepared = self.feed.preparer.missing(self.record.job, close.missing, at=now)
-        for lane in self.live():
-            if lane.name in prepared.sinks:
-                lane.offer(prepared.event)
+    def unsettled(self, lane: Lane, *, after: int) -> Ranges:
+        """Return the counters that others had and `lane` lacks: those above `after`, and those it wants."""
+        if lane not in self.reading():
+            return Ranges()
+        lost = Ranges(lane.stream(self.key).ledger.wanted.pairs())
+        lost.add(after + 1, self.released)
+        for low, high in () if self.record.close is None else self.record.close.missing:
+            lost.discard(low, high)
+        return lost
+
+    def forgo(self, lane: Lane, lost: Ranges, reason: str) -> None:
+        """Say that `lane` goes on without `lost`, which its receipt does not name as missing."""
+        self.feed.observer.count("events_missing_total", len(lost), source=self.feed.source.name)
+        self._note("sink.gave_up", sink=lane.name, events=len(lost), reason=reason)
+        self._tell_missing(lost, sink=lane.name, reason=reason)
+
+    def _tell_missing(self, missing: Ranges, *, sink: str | None = None, reason: str | None = None) -> None:
+        prepared = self.feed.preparer.missing(
+            self.record.job, missing.pairs(), at=self.feed.clock.now(), sink=sink, reason=reason
+        )
+        for name in prepared.sinks:
+            if not self.feed.lanes[name].full:
+                self.feed.lanes[name].offer(prepared.event)
+
+    def _note(self, name: str, **facts: object) -> None:
+        self.feed.observer.note(name, source=self.feed.source.name, job=str(self.key), **facts)
 
     async def _is_over(self) -> None:
+        close = self.record.close
         await self.feed.keeper.durable()
+        if self.record.close is not close:  # it was opened again meanwhile
+            return
         self._sealed = True
         self.offer_statuses()
         self.changed.set()
@@ -317,12 +351,8 @@ class Followed:
         try:
             prepared = self.feed.preparer.event(row, self.record.job, repeat=repeat, late=late)
         except Exception as error:  # noqa: BLE001 - the tail's guard, see docs/adr
-            self.feed.observer.note(
-                "event.tripped",
-                source=self.feed.source.name,
-                job=str(self.key),
-                counter=row.counter,
-                error=f"{type(error).__name__} in {_where(error)}",
+            self._note(
+                "event.tripped", counter=row.counter, error=f"{type(error).__name__} in {_where(error)}"
             )
             return None
         self._count_redactions(prepared)
@@ -347,6 +377,10 @@ class Followed:
         lane.spare(self.key, row.counter, repeat=repeat)
 
 
+async def _nothing() -> None:
+    """Hold nothing back."""
+
+
 def _moment(job: Job) -> str | None:
     """Return AWX's own time of the job's status, None where it has none."""
     if job.terminal:
@@ -362,14 +396,3 @@ def _where(error: BaseException) -> str:
     if trace is None:
         return "unknown place"
     return f"{trace.tb_frame.f_code.co_qualname}, line {trace.tb_lineno}"
-
-
-async def first(waits: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """Return when the first of `waits` is over; the others are cancelled."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

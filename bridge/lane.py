@@ -26,9 +26,9 @@ class Stream(msgspec.Struct, kw_only=True, eq=False):
 
     `offered` is the highest counter up to which the lane was offered or spared each; `statuses` the
     number of the last status offered or spared, `status_number` of the last one settled;
-    `outstanding` counts events that wait or are under way. Loop times: `not_before` of the next
-    attempt, `failing_since` of the head's first failure, `passing_since` of the first success of
-    others after that.
+    `outstanding` counts events that wait or are under way. Loop times: `offered_at` of each of these,
+    `not_before` of the next attempt, `failing_since` of the head's first failure, `passing_since` of
+    the first success of others after that.
     """
 
     key: str
@@ -39,6 +39,7 @@ class Stream(msgspec.Struct, kw_only=True, eq=False):
     offered: int
     queue: deque[Event] = msgspec.field(default_factory=deque)
     outstanding: int = 0
+    offered_at: deque[float] = msgspec.field(default_factory=deque)
     busy: bool = False
     attempts: int = 0
     not_before: float = 0.0
@@ -123,6 +124,11 @@ class Lane:
         """Return this lane's account of the open job `job`."""
         return self._streams[str(job)]
 
+    def place(self, job: JobKey) -> Place:
+        """Return how far this sink is in the open job `job`."""
+        stream = self.stream(job)
+        return stream.ledger.place(stream.status_number)
+
     def offer(self, event: Event) -> None:
         """Queue `event` behind what waits of its job; a settled one is ignored."""
         stream = self._streams.get(event.key)
@@ -138,6 +144,7 @@ class Lane:
                 return
             stream.statuses = event.status_number
         stream.queue.append(event)
+        stream.offered_at.append(asyncio.get_running_loop().time())
         stream.outstanding += 1
         self.bytes += event.size
         self._drained.clear()
@@ -223,6 +230,7 @@ class Lane:
                 continue
             touched[event.key] = stream
             stream.outstanding -= 1
+            stream.offered_at.popleft()
             stream.status_number = _settle(stream.ledger, event, stream.status_number)
         self._freed(sum(event.size for event in events))
         for stream in touched.values():
@@ -248,9 +256,9 @@ class Lane:
             self._mark(stream)
         return found
 
-    def oldest(self) -> list[str]:
-        """Return the time of each job's first waiting event."""
-        return [stream.queue[0].time for stream in self._streams.values() if stream.queue]
+    def waiting_since(self) -> float | None:
+        """Return the loop time at which the oldest unsettled event was offered, None when there is none."""
+        return min((s.offered_at[0] for s in self._streams.values() if s.offered_at), default=None)
 
     def abandon(self, job: JobKey, *, through: int, statuses: int) -> bool:
         """Settle all of `job` undelivered; False while some of it is under way."""
@@ -260,6 +268,7 @@ class Lane:
         self._ready.pop(stream.key, None)
         self._freed(sum(event.size for event in stream.queue))
         stream.queue.clear()
+        stream.offered_at.clear()
         stream.outstanding = 0
         stream.offered = max(stream.offered, through)
         stream.ledger = Ledger(Place(through=stream.offered))

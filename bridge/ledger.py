@@ -6,7 +6,7 @@ any order of `settle` and `give_up`; a `Place` made from it never claims more th
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 from bridge.model import Place
@@ -37,15 +37,17 @@ class Ranges:
         self._lows[first:last] = [low]
         self._highs[first:last] = [high]
 
-    def discard(self, number: int, /) -> None:
-        """Take `number` out, if it is in."""
-        at = bisect_right(self._lows, number) - 1
-        if at < 0 or number > self._highs[at]:
+    def discard(self, low: int, high: int | None = None, /) -> None:
+        """Take out `low`, or every integer from `low` to `high`, as far as they are in."""
+        high = low if high is None else high
+        first = bisect_left(self._highs, low)
+        last = bisect_right(self._lows, high)
+        if first >= last:
             return
-        low, high = self._lows[at], self._highs[at]
-        kept = [(a, b) for a, b in ((low, number - 1), (number + 1, high)) if a <= b]
-        self._lows[at : at + 1] = [a for a, _ in kept]
-        self._highs[at : at + 1] = [b for _, b in kept]
+        ends = ((self._lows[first], low - 1), (high + 1, self._highs[last - 1]))
+        kept = [(a, b) for a, b in ends if a <= b]
+        self._lows[first:last] = [a for a, _ in kept]
+        self._highs[first:last] = [b for _, b in kept]
 
     def pop_from(self, number: int, /) -> int | None:
         """Take out the range that starts at `number` and return its end, None when there is none."""
@@ -69,10 +71,11 @@ class Ranges:
         """Return the ranges, ascending."""
         return tuple(zip(self._lows, self._highs, strict=True))
 
-    def first(self, most: int, /) -> tuple[int, ...]:
-        """Return the `most` smallest members."""
+    def first(self, most: int, /, *, above: int = 0) -> tuple[int, ...]:
+        """Return the `most` smallest members above `above`."""
         found: list[int] = []
-        for low, high in zip(self._lows, self._highs, strict=True):
+        for at in range(bisect_right(self._highs, above), len(self._lows)):
+            low, high = max(self._lows[at], above + 1), self._highs[at]
             found.extend(range(low, min(high, low + most - len(found) - 1) + 1))
             if len(found) >= most:
                 break

@@ -228,14 +228,16 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What state remembers of one job beside its places.
 
-    `job` is stored without `extra_vars`. `first_seen` is in epoch seconds. `done` says that every
-    sink has settled the job's last status; only the key of a done job is of any further use.
+    `job` is stored without `extra_vars`. `first_seen` and `over_at`, when its receipt was written, are
+    epoch seconds of the bridge's clock. `done` says that every sink has settled the job's last status;
+    a done job is only of further use should AWX replace that status.
     """
 
     job: Job
     first_seen: float
     statuses: tuple[StatusSeen, ...] = ()
     close: Close | None = None
+    over_at: float | None = None
     done: bool = False
 
 

@@ -54,7 +54,7 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "config.loaded": LogEvent("info", "The configuration was read and is in force."),
     "discovery.started": LogEvent("info", "A source is being searched for jobs from its durable mark on."),
     "event.after_close": LogEvent(
-        "warning", "An event appeared after its job's receipt; `replay` fetches it."
+        "warning", "Events appeared after their job's receipt; `replay` fetches them."
     ),
     "event.dead_lettered": LogEvent(
         "warning", "A sink refuses events for good; they are kept as dead letters."
@@ -73,7 +73,9 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "job.deleted": LogEvent("info", "AWX no longer has a job that was being followed."),
     "job.discovered": LogEvent("info", "A job is seen for the first time."),
     "job.status_seen": LogEvent("debug", "A job has a new status."),
-    "job.vanished": LogEvent("warning", "A job that should exist does not answer any more."),
+    "job.vanished": LogEvent(
+        "warning", "AWX answers, but no longer shows a job; it is ended as far as it was read."
+    ),
     "library.failed": LogEvent("error", "A library that the bridge uses reports an error."),
     "library.warned": LogEvent("warning", "A library that the bridge uses reports a warning."),
     "sink.down": LogEvent("error", "Nothing gets through to a sink; its places are kept, it is tried on."),
@@ -97,6 +99,9 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
     "build_info": MetricSpec(("version",), "1", "The running version; always 1"),
     "deliveries_failed_total": MetricSpec(
         ("sink", "class"), "attempts", "Failed sends; class is temporary, permanent or refused"
+    ),
+    "events_after_close_total": MetricSpec(
+        ("source",), "events", "Events seen only after their job's receipt had said that they are missing"
     ),
     "events_dead_lettered_total": MetricSpec(("sink",), "events", "Events that became dead letters"),
     "events_delivered_total": MetricSpec(("sink",), "events", "Events that a sink has durably accepted"),

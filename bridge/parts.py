@@ -15,8 +15,8 @@ from bridge.carry import Plain, Transactions
 from bridge.config import Config
 from bridge.contract import FIELDS
 from bridge.deliver import Delivery, Health
+from bridge.feed import Feed
 from bridge.follow import Following
-from bridge.followed import Feed
 from bridge.keep import Keeper
 from bridge.lane import Lane
 from bridge.model import JobKey, Place
@@ -97,9 +97,9 @@ class Bridge:
             live=asyncio.Semaphore(LIVE_READS),
             behind=asyncio.Semaphore(CATCH_UP_READS),
         )
-        following = Following(feed, done=[key for key in self._snapshot.done if key.source == source.name])
+        following = Following(feed)
         self.followings[source.name] = following
-        for key, record in self._snapshot.jobs.items():
+        for key, record in (*self._snapshot.jobs.items(), *self._snapshot.done.items()):
             if key.source == source.name:
                 following.restore(record, self._places(key))
         self.watches[source.name] = Watch(

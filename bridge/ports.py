@@ -201,11 +201,11 @@ class TransactionalSink(Sink, Protocol):
 class Snapshot(msgspec.Struct, kw_only=True):
     """Everything that state remembers, read once at start.
 
-    `jobs` are those not done; `done` are the keys of done jobs that discovery may still show.
+    `jobs` are those not done; `done` those that are, for as long as discovery may still show them.
     """
 
     jobs: dict[JobKey, JobRecord]
-    done: set[JobKey]
+    done: dict[JobKey, JobRecord]
     places: dict[tuple[JobKey, str], Place]
     sources: dict[str, SourceRecord]
     sinks: dict[str, SinkRecord]
@@ -236,7 +236,7 @@ class State(Protocol):
     async def load(self) -> Snapshot:
         """Read everything.
 
-        Places of done or unknown jobs are left out, and so are sinks, with their places, that were
+        Places of unknown jobs are left out, and so are sinks, with their places, that were
         removed from the configuration 7 days ago.
         """
         ...

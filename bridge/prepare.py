@@ -141,18 +141,28 @@ class Preparer:
         return self._routed(to_event(fields, key=f"{concerned}/bridge"), fields, redactions)
 
     def missing(
-        self, job: Job, ranges: Sequence[tuple[int, int]], *, at: float, reason: str | None = None
+        self,
+        job: Job,
+        ranges: Sequence[tuple[int, int]],
+        *,
+        at: float,
+        sink: str | None = None,
+        reason: str | None = None,
     ) -> Prepared:
-        """Prepare `bridge.events.missing`: counters (inclusive ranges) of this job that are lost."""
+        """Prepare `bridge.events.missing`: counters (inclusive ranges) of this job that are lost.
+
+        They are lost for `sink` only where one is named.
+        """
         known = self._know(job)
         lost = missing_fields(ranges)
+        parts = (job.key, "missing", sink, lost["events_missing_total"])
         fields = from_bridge(
             "bridge.events.missing",
             bridge=self._bridge,
-            event_id=f"{job.key}/missing/{lost['events_missing_total']}",
+            event_id="/".join(str(part) for part in parts if part is not None),
             time=iso(at),
             base=known.base,
-            facts={**lost, "reason": reason},
+            facts={**lost, "sink": sink, "reason": reason},
         )
         redactions = known.redactions + self._redactor.fields(fields, _OWN_NAMES)
         return self._routed(to_event(fields, key=known.key), fields, redactions)

@@ -81,6 +81,7 @@ class Sequencer:
         self._held: dict[int, list[AwxEvent]] = {}
         self._gaps: list[_Gap] = []
         self._over = Ranges()
+        self._asked = 0
         self._clock = 0.0
         self._answered: float | None = None
 
@@ -99,8 +100,7 @@ class Sequencer:
 
         `wanted` asks for the given-up counters too; `hold` reads no news while rows are held back.
         """
-        again = self.wanted.first(COUNTERS_AT_MOST) if wanted else ()
-        asks = [Ask(None, again)] if again else []
+        asks = [self._ask_wanted()] if wanted and self.wanted else []
         if not self.gaps or (len(self._held) <= REREAD_AT_MOST and not hold):
             return [*asks, Ask(self.released)]
         if self.gaps > COUNTERS_AT_MOST:
@@ -108,6 +108,12 @@ class Sequencer:
         else:
             asks.append(Ask(None, tuple(c for gap in self._gaps for c in gap.counters)))
         return asks if hold else [*asks, Ask(self.top)]
+
+    def _ask_wanted(self) -> Ask:
+        """Ask for wanted counters: where they are too many for one question, for the next ones in turn."""
+        again = self.wanted.first(COUNTERS_AT_MOST, above=self._asked) or self.wanted.first(COUNTERS_AT_MOST)
+        self._asked = again[-1]
+        return Ask(None, again)
 
     def missed(self) -> None:
         """Note a read that failed: the time until the next answer does not count."""
@@ -120,7 +126,7 @@ class Sequencer:
         self._answered = now
         out: list[Release | GivenUp] = []
         # A row's number must be the same in every run, so rows of one counter go by age.
-        rows = page.rows if self._repeats is None else sorted(page.rows, key=_by_age)
+        rows = page.rows if self._repeats is None else sorted(page.rows, key=by_age)
         fresh = Ranges()
         for row in rows:
             self._take(row, fresh, out)
@@ -171,6 +177,7 @@ class Sequencer:
             held = self._held.setdefault(counter, [])
             if all(row.sameness != other.sameness for other in held):
                 held.append(row)
+                held.sort(key=by_age)
                 self.rows += 1
                 self.held_bytes += _weight(row)
                 self._over.discard(counter)
@@ -252,7 +259,8 @@ class Sequencer:
                 return
 
 
-def _by_age(row: AwxEvent) -> tuple[int, int]:
+def by_age(row: AwxEvent) -> tuple[int, int]:
+    """Sort rows by counter, and those of one counter by age."""
     return row.counter, row.id or 0
 
 

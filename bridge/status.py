@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import asyncio
 from typing import Any
 
 from bridge import __version__
@@ -62,11 +62,14 @@ def observe(bridge: Bridge, *, now: float) -> None:
 
 
 def lag(bridge: Bridge, sink: str, *, now: float) -> float:
-    """Return the age in seconds of the oldest thing that `sink` has not settled, 0 for none."""
-    heads = [_moment(time) for time in bridge.lanes[sink].oldest()]
-    behind = [followed.record.first_seen for followed in _open(bridge) if sink in followed.lagging]
-    oldest = min([moment for moment in heads if moment is not None] + behind, default=now)
-    return round(max(0.0, now - oldest), 3)
+    """Return for how many seconds `sink` has not settled the oldest thing that it lacks, 0 for none.
+
+    By the bridge's own clock throughout: AWX's may differ by minutes.
+    """
+    since = bridge.lanes[sink].waiting_since()
+    waiting = 0.0 if since is None else asyncio.get_running_loop().time() - since
+    behind = (now - job.lagging[sink] for job in _open(bridge) if sink in job.lagging)
+    return round(max(0.0, waiting, *behind), 3)
 
 
 def healthy(bridge: Bridge) -> list[Lane]:
@@ -87,10 +90,3 @@ def _job(followed: Followed) -> dict[str, Any]:
         "released": followed.released,
         "lagging": sorted(followed.lagging),
     }
-
-
-def _moment(time: str) -> float | None:
-    try:
-        return datetime.fromisoformat(time).timestamp()
-    except ValueError:
-        return None

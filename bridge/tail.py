@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from bridge.closing import Closing, Step
 from bridge.errors import SourceDataError, SourceError, SourceRefused, SourceUnavailable
-from bridge.followed import Feed, Followed, first
+from bridge.feed import Feed, Patience, first
+from bridge.followed import Followed
 from bridge.ledger import Ranges
 from bridge.model import Close, EventPage, Failure, HostSummary
 from bridge.ports import Purpose
-from bridge.sequence import Ask, GivenUp, Release, Sequencer
+from bridge.sequence import COUNTERS_AT_MOST, Ask, GivenUp, Release, Sequencer
 
 POLL_SOON: Final = 1.0
 POLL_SELDOM: Final = 5.0
@@ -35,6 +37,9 @@ TYPES_WITH_STATS: Final = frozenset({"job", "project_update", "ad_hoc_command"})
 SETTLE: Final = 10.0
 """Seconds a terminal status must stand before "no events" is believed."""
 
+LAST_ASKS: Final = 10
+"""Questions for missing counters, of 200 each, before a job is closed without them."""
+
 UNREAD_TRIES: Final = (1.0, 2.0, 4.0, 8.0)
 """Waits before each try to prove the count of a job that nobody reads; then it is read after all."""
 
@@ -47,6 +52,9 @@ class Tail:
         self._job = followed
         self._feed: Feed = followed.feed
         self._closing: Closing | None = None
+        self._reading = Patience(self._feed)
+        self._ending = Patience(self._feed)
+        self._error = ""
         self._pause = POLL_SOON
         self._failures = 0
         self._asked_wanted = 0.0
@@ -59,23 +67,26 @@ class Tail:
             while not (job.terminal or job.gone):
                 await self._changed(None)
             if not job.record.job.has_events:
-                while not job.over:
-                    await self._guarded(self._close(Close(complete=True, events_total=0)))
+                await self._close_surely(Close(complete=True, events_total=0))
             elif not job.over:
                 await self._prove_unread()
         if not job.over:
             await self._read_on()
+
+    async def _close_surely(self, close: Close) -> None:
+        """Close, however often AWX must be asked; not when it has replaced the status meanwhile."""
+        while not self._job.over:
+            if await self._guarded(self._close(close), self._ending) is not None:
+                return
 
     async def _prove_unread(self) -> None:
         """Close a job whose events no sink wants by its counts alone, where they agree soon."""
         for wait in UNREAD_TRIES:
             await self._changed(wait)
             counts: list[int] = []
-            if await self._guarded(self._agree(counts)):
+            if await self._guarded(self._agree(counts), self._ending):
                 rows, top = counts
-                proof = Close(complete=True, events_total=rows, last_counter=top)
-                while not self._job.over:
-                    await self._guarded(self._close(proof))
+                await self._close_surely(Close(complete=True, events_total=rows, last_counter=top))
                 return
 
     async def _agree(self, counts: list[int]) -> bool:
@@ -87,14 +98,41 @@ class Tail:
         while not (job.over or job.terminal or job.record.job.status == "running"):
             await self._changed(None)
         sequencer = self._resume()
+        job.flush = partial(self._flush, sequencer)
         while not job.over:
             await self._have_room()
             async with self._feed.live:
-                full = await self._guarded(self._read(sequencer))
-            if job.terminal and full is False and await self._guarded(self._try_close(sequencer)):
+                full = await self._guarded(self._read(sequencer), self._reading)
+            if await self._ends(sequencer, full=full):
                 return
             if not full:
                 await self._changed(self._pause)
+
+    async def _flush(self, sequencer: Sequencer) -> None:
+        """Go on without what is not readable, so that nothing is held back any more."""
+        await self._take_in(sequencer.finish(), sequencer)
+
+    async def _ends(self, sequencer: Sequencer, *, full: bool | None) -> bool:
+        """Close the job if it is time for it, after a read that was `full`, or failed (None)."""
+        if self._job.over or not self._job.terminal:
+            return False
+        if full is False:
+            step = self._step(sequencer)
+            if step is not Step.WAIT and await self._guarded(self._try_close(step, sequencer), self._ending):
+                return True
+        if self._reading.spent or self._ending.spent:
+            await self._flush(sequencer)
+            await self._job.close(
+                Close(
+                    complete=False,
+                    events_total=sequencer.top,
+                    last_counter=sequencer.top,
+                    missing=sequencer.missing().pairs(),
+                ),
+                reason=f"not readable for too long: {self._error}",
+            )
+            return True
+        return False
 
     def _resume(self) -> Sequencer:
         job = self._job
@@ -105,6 +143,8 @@ class Tail:
             for low, high in ledger.wanted.pairs():
                 wanted.add(low, min(high, job.released))
             repeats.update(ledger.repeats)
+        for low, high in job.missed.pairs():
+            wanted.add(low, min(high, job.released))
         return Sequencer(
             after=job.released,
             wanted=wanted,
@@ -123,31 +163,19 @@ class Tail:
         self._job.changed.clear()
         self._pause = POLL_SOON
 
-    async def _guarded(self, asking: Awaitable[bool]) -> bool | None:
+    async def _guarded(self, asking: Awaitable[bool], patience: Patience) -> bool | None:
         """Await an exchange with AWX; None when it failed and the wait for the next try is over."""
         try:
             answer = await asking
-        except SourceRefused as error:
-            if not error.gone or not await self._is_gone():
+        except SourceError as error:
+            patience.failed()
+            self._error = str(error)
+            if not (isinstance(error, SourceRefused) and error.gone and await self._job.is_gone()):
                 await self._hold_on(error)
             return None
-        except (SourceUnavailable, SourceDataError) as error:
-            await self._hold_on(error)
-            return None
         self._failures = 0
+        patience.renew()
         return answer
-
-    async def _is_gone(self) -> bool:
-        """Whether AWX has no such job any more (a 404 of a list alone does not prove it)."""
-        try:
-            await self._feed.source.job(self._job.key)
-        except SourceRefused as error:
-            if error.gone:
-                await self._job.vanish()
-                return True
-        except SourceError:
-            return False
-        return False
 
     async def _hold_on(self, error: SourceError) -> None:
         self._failures += 1
@@ -214,27 +242,44 @@ class Tail:
             await job.hand(job.live(), out)
             job.released = sequencer.released
 
-    async def _try_close(self, sequencer: Sequencer) -> bool:
-        """Close the job if its count is proven, or nothing has moved for long enough."""
-        key, source = self._job.key, self._feed.source
+    def _step(self, sequencer: Sequencer) -> Step:
+        """Say what is next on the way from the terminal status to the receipt."""
         if self._closing is None:
             never_ran = self._job.record.job.started is None
             settle = 0.0 if never_ran else min(SETTLE, self._feed.close_wait / 2)
             self._closing = Closing(sequencer.clock, close_wait=self._feed.close_wait, settle=settle)
-        step = self._closing.step(sequencer.clock, sequencer.rows)
-        if step is Step.WAIT:
+        return self._closing.step(sequencer.clock, sequencer.rows)
+
+    async def _try_close(self, step: Step, sequencer: Sequencer) -> bool:
+        """Close the job if its count is proven, or if it is to be given up and was looked at once more."""
+        key, source = self._job.key, self._feed.source
+        proven = await source.emitted_is(key, sequencer.rows)
+        if not proven and step is Step.PROVE:
+            if key.job_type == "inventory_update" and not self._swept:
+                self._swept = await self._sweep(sequencer)
             return False
-        if step is Step.PROVE:
-            if not await source.emitted_is(key, sequencer.rows):
-                if key.job_type == "inventory_update" and not self._swept:
-                    self._swept = await self._sweep(sequencer)
-                return False
+        if not proven:
+            rows = sequencer.rows
+            await self._ask_missing(sequencer)
+            proven = sequencer.rows > rows and await source.emitted_is(key, sequencer.rows)
+        if proven:
             close = Close(complete=True, events_total=sequencer.rows, last_counter=sequencer.top)
         else:
             close = await self._account(sequencer)
-        await self._take_in(sequencer.finish(), sequencer)
-        await self._close(close)
-        return True
+        await self._flush(sequencer)
+        return await self._close(close, reason=f"{close.events_total} emitted, {sequencer.rows} readable")
+
+    async def _ask_missing(self, sequencer: Sequencer) -> None:
+        """Ask for what is missing one last time: it may have appeared since it was asked for."""
+        left, above = sequencer.missing(), 0
+        for _ in range(LAST_ASKS):
+            counters = left.first(COUNTERS_AT_MOST, above=above)
+            if not counters:
+                return
+            above = counters[-1]
+            ask = Ask(None, counters)
+            page = await self._ask(ask, Purpose.CLOSING)
+            await self._take_in(sequencer.see(ask, page, asyncio.get_running_loop().time()), sequencer)
 
     async def _sweep(self, sequencer: Sequencer) -> bool:
         """Read everything once more: a counter may have got a second row after it was released."""
@@ -264,8 +309,8 @@ class Tail:
         missing.add(top + 1, total)
         return Close(complete=False, events_total=total, last_counter=top, missing=missing.pairs())
 
-    async def _close(self, close: Close) -> bool:
-        """Add what happened on the hosts, and write the receipt."""
+    async def _close(self, close: Close, *, reason: str | None = None) -> bool:
+        """Add what happened on the hosts and write the receipt, unless the status was replaced meanwhile."""
         job, source = self._job.record.job, self._feed.source
         hosts: Sequence[HostSummary] = ()
         failures: Sequence[Failure] = ()
@@ -274,9 +319,14 @@ class Tail:
                 hosts = await source.hosts(job.key)
             if job.status != "successful" and (close.events_total or not job.has_events):
                 failures = await source.failures(job.key)
-        except SourceDataError as error:
+        except SourceError as error:
+            if not (isinstance(error, SourceDataError) or self._ending.spent):
+                raise
             self._feed.observer.note(
                 "event.malformed", source=source.name, job=str(job.key), error=str(error)
             )
-        await self._job.close(msgspec.structs.replace(close, hosts=tuple(hosts), failures=tuple(failures)))
+        if self._job.over or self._job.record.job.status != job.status:
+            return False
+        close = msgspec.structs.replace(close, hosts=tuple(hosts), failures=tuple(failures))
+        await self._job.close(close, reason=reason)
         return True

@@ -9,14 +9,17 @@ seen a while ago.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from http import HTTPStatus
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from bridge.errors import SourceDataError, SourceError, SourceRefused, SourceUnavailable
+from bridge.feed import Feed, Patience
 from bridge.follow import Following
-from bridge.followed import Feed
 from bridge.model import Job, SourceRecord
 from bridge.ports import Listing, listing_of
 
@@ -28,7 +31,9 @@ BEAT: Final[Mapping[Listing, float]] = {
 """Seconds between two looks for new jobs and changed statuses."""
 
 LOOK_BACK_EVERY: Final = 15.0
-"""Seconds between two looks from the durable mark on, which find ids that became visible late."""
+"""Seconds between two looks from the durable mark on, which find ids that became visible late, and
+statuses that were replaced.
+"""
 
 OVERLAP: Final = 300.0
 """Seconds after an id was first seen before the mark may move over it."""
@@ -51,10 +56,15 @@ Trouble = Literal["replaced", "rewound"]
 class SourceParked(SourceError):
     """Another AWX, or an older state of it, answers: this source stops until somebody decides."""
 
-    def __init__(self, trouble: Trouble, message: str) -> None:
-        """Keep which trouble it is."""
+    def __init__(self, trouble: Trouble, source: str, what: str) -> None:
+        """Keep which trouble it is; say `what` it is, and what can be done."""
         self.trouble = trouble
-        super().__init__(message)
+        super().__init__(
+            f"source {source}: {what}. Nothing is read from it until somebody decides: if this is not the "
+            f"AWX that {source} stands for, point its url back to that one and restart; if it is the one to "
+            "follow from now on, give the source another name in the configuration and restart, and it is "
+            "followed like a new one"
+        )
 
 
 class Scope(NamedTuple):
@@ -93,7 +103,8 @@ class Watch:
         self._due: dict[str, float] = {}
         self._failures = 0
         self._said = float("-inf")
-        self._turn = 0
+        self._turns: Counter[tuple[Listing, str]] = Counter()
+        self._unseen: dict[int, Patience] = {}
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -126,6 +137,7 @@ class Watch:
     async def _failed(self, error: SourceUnavailable | SourceRefused | SourceDataError) -> None:
         """Say once that the source is down, or once a minute that it refuses us; then wait."""
         self._due.clear()
+        self._feed.answering.failed()
         self._failures += 1
         self.reason = str(error)
         name, now = self._feed.source.name, asyncio.get_running_loop().time()
@@ -141,6 +153,7 @@ class Watch:
         await asyncio.sleep(asked or self._feed.backoff(self._failures))
 
     def _answered(self) -> None:
+        self._feed.answering.answered(asyncio.get_running_loop().time())
         self._failures = 0
         if self.up is True:
             return
@@ -159,20 +172,24 @@ class Watch:
         if record is None:
             await self._begin(identity.install_uuid)
             return
-        if None not in (record.install_uuid, identity.install_uuid) and (
-            record.install_uuid != identity.install_uuid
-        ):
+        now = identity.install_uuid
+        if None not in (record.install_uuid, now) and record.install_uuid != now:
             raise SourceParked(
                 "replaced",
-                f"another AWX answers: install_uuid was {record.install_uuid}, is {identity.install_uuid}",
+                source.name,
+                f"another AWX answers: its install_uuid is {now}, and was {record.install_uuid}",
             )
         newest = await source.newest_id()
         known = max(record.marks.values(), default=0)
         if newest < known:
             raise SourceParked(
                 "rewound",
-                f"the newest job id is {newest}, but {known} was seen before: restored from a backup?",
+                source.name,
+                f"AWX seems to be restored from a backup: its newest job is {newest}, and {known} was seen "
+                "before (should that one merely be deleted, restart once a newer job has run)",
             )
+        if record.install_uuid is None:
+            self._record = msgspec.structs.replace(record, install_uuid=now)
 
     async def _begin(self, install_uuid: str | None) -> None:
         source, start = self._feed.source, self._scope.start
@@ -184,7 +201,7 @@ class Watch:
             marks = dict.fromkeys(self._listings, newest if first is None else first - 1)
             for listing in self._listings:
                 active += await source.jobs_active(listing)
-            if first is None and "unified_jobs" in marks:
+            if first is None:
                 await self._step_back(marks, {job.key.job_id for job in active})
         self._feed.keeper.source(source.name, SourceRecord(install_uuid=install_uuid, marks=marks))
         self._feed.observer.note("discovery.started", source=source.name, start=start, active=len(active))
@@ -194,25 +211,26 @@ class Watch:
 
     async def _step_back(self, marks: dict[str, int], active: Collection[int]) -> None:
         """Begin a little below the newest id, where ids may yet become visible; what is over is not news."""
-        marks["unified_jobs"] = max(0, marks["unified_jobs"] - PAGE)
-        for job in await self._feed.source.jobs_above("unified_jobs", marks["unified_jobs"]):
-            if job.terminal and job.key.job_id not in active:
-                self._following.ignore(job)
+        for listing in self._listings:
+            marks[listing] = max(0, marks[listing] - PAGE)
+            for job in await self._feed.source.jobs_above(listing, marks[listing]):
+                if job.terminal and job.key.job_id not in active:
+                    self._following.ignore(job)
 
     async def _learn(self, jobs: list[Job]) -> None:
         await self._following.learn([job for job in jobs if self._followed(job)])
 
     def _followed(self, job: Job) -> bool:
-        known = self._following.jobs.get(job.key.job_id)
-        if (
-            known is not None
-            and None not in (job.created, known.record.job.created)
-            and (known.record.job.created != job.created)
-        ):
+        known = self._following.known(job.key.job_id)
+        if known is None:
+            return job.key.job_type in self._scope.types and not self._scope.excluded(job)
+        if known.key != job.key or _differ(known.created, job.created):
             raise SourceParked(
-                "rewound", f"job {job.key.job_id} is another one than before: restored from a backup?"
+                "rewound",
+                self._feed.source.name,
+                f"AWX seems to be restored from a backup: job {job.key.job_id} is another one than before",
             )
-        return known is not None or (job.key.job_type in self._scope.types and not self._scope.excluded(job))
+        return True
 
     async def _beat(self) -> None:
         for listing in self._listings:
@@ -258,17 +276,21 @@ class Watch:
         self._following.forget(listing, mark)
 
     async def _look_for_changes(self, listing: Listing) -> None:
-        """Ask for those open jobs whose status is no longer the known one, a share at each beat."""
+        """Ask for those jobs whose status is no longer the known one; where it is final, now and then."""
+        await self._ask_for_changed(listing, self._following.unfinished(listing))
+        if self._is_due(f"corrections {listing}", LOOK_BACK_EVERY):
+            await self._ask_for_changed(listing, self._following.correctable(listing, self._mark(listing)))
+
+    async def _ask_for_changed(self, listing: Listing, jobs: Iterable[Job]) -> None:
+        """Ask in one question per status, of more jobs than fit in one for a share at each look."""
         by_status: dict[str, list[int]] = {}
-        for job_id, followed in self._following.jobs.items():
-            job = followed.record.job
-            if not followed.over and not job.terminal and listing_of(job.key.job_type) == listing:
-                by_status.setdefault(job.status, []).append(job_id)
+        for job in jobs:
+            by_status.setdefault(job.status, []).append(job.key.job_id)
         for status, ids in by_status.items():
             chunks = [ids[at : at + PAGE] for at in range(0, len(ids), PAGE)]
-            self._turn += 1
-            jobs = await self._feed.source.jobs_changed(listing, chunks[self._turn % len(chunks)], status)
-            await self._learn(list(jobs))
+            self._turns[listing, status] += 1
+            chunk = chunks[self._turns[listing, status] % len(chunks)]
+            await self._learn(list(await self._feed.source.jobs_changed(listing, chunk, status)))
 
     async def _look_for_deleted(self, listing: Listing) -> None:
         ids = [
@@ -280,5 +302,42 @@ class Watch:
             chunk = ids[at : at + PAGE]
             existing = await self._feed.source.jobs_existing(listing, chunk)
             for job_id in chunk:
-                if job_id not in existing:
-                    await self._following.vanished(job_id)
+                if job_id in existing:
+                    self._unseen.pop(job_id, None)
+                else:
+                    await self._look_for_unlisted(job_id)
+        self._unseen = {n: patience for n, patience in self._unseen.items() if n in self._following.jobs}
+
+    async def _look_for_unlisted(self, job_id: int) -> None:
+        """Learn why a job is in no list: it is deleted, or AWX will not show it to this user any more."""
+        followed = self._following.jobs.get(job_id)
+        if followed is None or followed.over:
+            return
+        unseen = self._unseen.get(job_id)
+        if unseen is not None and not unseen.spent:
+            return
+        try:
+            job = await self._feed.source.job(followed.key)
+        except SourceRefused as error:
+            if error.gone:
+                await self._following.vanished(job_id)
+            elif error.status != HTTPStatus.FORBIDDEN:
+                raise
+            elif unseen is None:
+                self._unseen[job_id] = Patience(self._feed)
+                self._unseen[job_id].failed()
+            else:
+                await self._following.vanished(job_id, f"no longer shown to the bridge's user: {error}")
+        else:
+            self._unseen.pop(job_id, None)
+            await self._learn([job])
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    """Whether two times that AWX wrote are different moments; other spellings of one are the same."""
+    if one is None or other is None or one == other:
+        return False
+    try:
+        return datetime.fromisoformat(one) != datetime.fromisoformat(other)
+    except (ValueError, TypeError):
+        return True

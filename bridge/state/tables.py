@@ -57,16 +57,16 @@ def read(db: sqlite3.Connection) -> Snapshot:
     place = msgspec.json.Decoder(Place)
     source = msgspec.json.Decoder(SourceRecord)
     sink = msgspec.json.Decoder(SinkRecord)
-    open_jobs = db.execute("SELECT source, job_type, job_id, record FROM jobs WHERE done = 0")
-    done_jobs = db.execute("SELECT source, job_type, job_id FROM jobs WHERE done = 1")
-    open_places = db.execute(
-        "SELECT source, job_type, job_id, sink, place FROM places "
-        "JOIN jobs USING (source, job_type, job_id) WHERE done = 0"
+    jobs: dict[bool, dict[JobKey, JobRecord]] = {True: {}, False: {}}
+    for *key, done, text in db.execute("SELECT source, job_type, job_id, done, record FROM jobs"):
+        jobs[bool(done)][JobKey(*key)] = job.decode(text)
+    known_places = db.execute(
+        "SELECT source, job_type, job_id, sink, place FROM places JOIN jobs USING (source, job_type, job_id)"
     )
     return Snapshot(
-        jobs={JobKey(*key): job.decode(text) for *key, text in open_jobs},
-        done={JobKey(*key) for key in done_jobs},
-        places={(JobKey(*key), name): place.decode(text) for *key, name, text in open_places},
+        jobs=jobs[False],
+        done=jobs[True],
+        places={(JobKey(*key), name): place.decode(text) for *key, name, text in known_places},
         sources={n: source.decode(text) for n, text in db.execute("SELECT name, record FROM sources")},
         sinks={n: sink.decode(text) for n, text in db.execute("SELECT name, record FROM sinks")},
     )

@@ -67,7 +67,7 @@ FULL = JobRecord(
 async def test_a_new_state_is_empty(house):
     async with house.open() as state:
         snapshot = await state.load()
-        assert (snapshot.jobs, snapshot.done, snapshot.places) == ({}, set(), {})
+        assert (snapshot.jobs, snapshot.done, snapshot.places) == ({}, {}, {})
         assert (snapshot.sources, snapshot.sinks) == ({}, {})
         assert list(await state.dead_letters()) == []
 
@@ -122,7 +122,7 @@ async def test_the_last_value_wins(house):
         assert (await state.load()).places == {(KEY, "ops"): Place(through=3)}
 
 
-async def test_a_done_job_comes_back_as_its_key(house):
+async def test_a_done_job_comes_back_apart_with_its_places(house):
     async with house.open() as state:
         await state.commit(Changes(jobs={KEY: record(), OTHER: record(OTHER)}))
         await state.commit(
@@ -131,12 +131,12 @@ async def test_a_done_job_comes_back_as_its_key(house):
             )
         )
         snapshot = await state.load()
-    assert snapshot.done == {KEY}
+    assert snapshot.done == {KEY: record(done=True)}
     assert snapshot.jobs == {OTHER: record(OTHER)}
-    assert set(snapshot.places) == {(OTHER, "ops")}
+    assert set(snapshot.places) == {(KEY, "ops"), (OTHER, "ops")}
 
 
-async def test_a_job_that_is_done_no_longer_has_its_places_again(house):
+async def test_a_job_that_is_opened_again_has_its_places(house):
     async with house.open() as state:
         await state.commit(Changes(jobs={KEY: record(done=True)}, places={(KEY, "ops"): Place(through=4)}))
         await state.commit(Changes(jobs={KEY: record()}))

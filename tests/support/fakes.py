@@ -99,11 +99,10 @@ class MemoryState:
     async def load(self) -> Snapshot:
         self._fail()
         self._clean()
-        jobs = {key: record for key, record in self.jobs.items() if not record.done}
         return Snapshot(
-            jobs=jobs,
-            done={key for key, record in self.jobs.items() if record.done},
-            places={where: place for where, place in self.places.items() if where[0] in jobs},
+            jobs={key: record for key, record in self.jobs.items() if not record.done},
+            done={key: record for key, record in self.jobs.items() if record.done},
+            places={where: place for where, place in self.places.items() if where[0] in self.jobs},
             sources=dict(self.sources),
             sinks=dict(self.sinks),
         )
