@@ -18,7 +18,7 @@ from bridge.feed import Feed, Patience, first
 from bridge.followed import Followed
 from bridge.ledger import Ranges
 from bridge.model import Close, EventPage, Failure, HostSummary
-from bridge.ports import Purpose
+from bridge.ports import Purpose, listing_of
 from bridge.sequence import COUNTERS_AT_MOST, Ask, GivenUp, Release, Sequencer
 
 POLL_SOON: Final = 1.0
@@ -37,6 +37,11 @@ TYPES_WITH_STATS: Final = frozenset({"job", "project_update", "ad_hoc_command"})
 SETTLE: Final = 10.0
 """Seconds a terminal status must stand before "no events" is believed."""
 
+ASK_STATUS_AFTER: Final = 5.0
+"""Seconds after its end from which a job's status is asked for once more before it is closed: what
+proves the count so late may be the same save that replaces the status (a reaped job that was alive).
+"""
+
 LAST_ASKS: Final = 10
 """Questions for missing counters, of 200 each, before a job is closed without them."""
 
@@ -52,6 +57,7 @@ class Tail:
         self._job = followed
         self._feed: Feed = followed.feed
         self._closing: Closing | None = None
+        self._ended = 0.0
         self._reading = Patience(self._feed)
         self._ending = Patience(self._feed)
         self._error = ""
@@ -247,6 +253,7 @@ class Tail:
         if self._closing is None:
             never_ran = self._job.record.job.started is None
             settle = 0.0 if never_ran else min(SETTLE, self._feed.close_wait / 2)
+            self._ended = sequencer.clock
             self._closing = Closing(sequencer.clock, close_wait=self._feed.close_wait, settle=settle)
         return self._closing.step(sequencer.clock, sequencer.rows)
 
@@ -267,7 +274,20 @@ class Tail:
         else:
             close = await self._account(sequencer)
         await self._flush(sequencer)
+        if sequencer.clock - self._ended > ASK_STATUS_AFTER and await self._is_replaced():
+            return False
         return await self._close(close, reason=f"{close.events_total} emitted, {sequencer.rows} readable")
+
+    async def _is_replaced(self) -> bool:
+        """Whether AWX shows another status than the one that the job would be closed with."""
+        job, feed = self._job, self._feed
+        listing, status = listing_of(job.key.job_type), job.record.job.status
+        for row in await feed.source.jobs_changed(listing, [job.key.job_id], status):
+            if job.see(row, feed.clock.now()):
+                await feed.keeper.durable()
+                job.offer_statuses()
+                return True
+        return False
 
     async def _ask_missing(self, sequencer: Sequencer) -> None:
         """Ask for what is missing one last time: it may have appeared since it was asked for."""

@@ -240,6 +240,7 @@ class Watch:
         if self._is_due("deleted", CHECK_EVERY):
             for listing in self._listings:
                 await self._look_for_deleted(listing)
+                self._following.forget(listing, self._mark(listing))
 
     async def _look_for_new(self, listing: Listing) -> None:
         """Ask for jobs above the highest id seen, and now and then from the mark on."""
@@ -273,7 +274,6 @@ class Watch:
         marks = {**self._record.marks, listing: mark}
         self._record = msgspec.structs.replace(self._record, marks=marks)
         self._feed.keeper.source(self._feed.source.name, self._record)
-        self._following.forget(listing, mark)
 
     async def _look_for_changes(self, listing: Listing) -> None:
         """Ask for those jobs whose status is no longer the known one; where it is final, now and then."""

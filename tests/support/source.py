@@ -19,9 +19,16 @@ class ScriptedJob:
     statuses: tuple[tuple[float, str], ...] = ((0.0, "running"), (5.0, "successful"))
     rows: dict[int, float] = field(default_factory=dict)
     """Counter to the time at which it is readable; `inf` for never."""
-    emitted: int | None = None
+    emitted: int | tuple[tuple[float, int], ...] | None = None
+    """What AWX says it emitted, or from when on; None for as many as there are `rows`."""
     deleted: float = float("inf")
     further: tuple[AwxEvent, ...] = ()
+    further_at: float = 0.0
+    cleaned: float = float("inf")
+    """When a cleanup drops every row and leaves the job."""
+    hidden: tuple[float, float] = (float("inf"), float("inf"))
+    """From when to when the user has no role for it: in no list, and refused."""
+    created: str = ""
 
     def status(self, now):
         shown = [status for moment, status in self.statuses if moment <= now]
@@ -66,7 +73,9 @@ class FakeSource:
         return [
             job
             for job in self.jobs.values()
-            if listing_of(job.key.job_type) == listing and job.appears <= now < job.deleted
+            if listing_of(job.key.job_type) == listing
+            and job.appears <= now < job.deleted
+            and not job.hidden[0] <= now < job.hidden[1]
         ]
 
     def _row(self, job, now):
@@ -76,7 +85,7 @@ class FakeSource:
             key=job.key,
             status=status,
             name=f"job {job.key.job_id}",
-            created=f"2026-11-23T07:00:{job.key.job_id % 60:02}.000000Z",
+            created=job.created or f"2026-11-23T07:00:{job.key.job_id % 60:02}.000000Z",
             started=None if status in {"new", "pending", "waiting"} else "2026-11-23T07:01:00.000000Z",
             finished="2026-11-23T07:02:00.000000Z" if over else None,
         )
@@ -117,6 +126,8 @@ class FakeSource:
         job = self.jobs.get(key.job_id)
         if job is None or job.deleted <= now:
             raise SourceRefused("not found", status=404)
+        if job.hidden[0] <= now < job.hidden[1]:
+            raise SourceRefused("no permission", status=403)
         return job, now
 
     async def job(self, key, /):
@@ -124,8 +135,12 @@ class FakeSource:
         return self._row(job, now)
 
     def _rows(self, job, now):
+        if now >= job.cleaned:
+            return []
         shown = [row(counter) for counter, moment in job.rows.items() if moment <= now]
-        shown += [extra for extra in job.further if job.rows.get(extra.counter, 0.0) <= now]
+        shown += [
+            extra for extra in job.further if max(job.further_at, job.rows.get(extra.counter, 0.0)) <= now
+        ]
         return sorted(shown, key=lambda one: (one.counter, one.id))
 
     async def events_after(self, key, counter, /, *, limit, purpose):
@@ -140,16 +155,18 @@ class FakeSource:
         rows = [one for one in self._rows(job, now) if one.counter in counters]
         return EventPage(rows=tuple(rows), full=False)
 
-    def _emitted(self, job):
+    def _emitted(self, job, now):
+        if isinstance(job.emitted, tuple):
+            return next((count for moment, count in reversed(job.emitted) if moment <= now), 0)
         return len(job.rows) if job.emitted is None else job.emitted
 
     async def emitted_is(self, key, total, /):
-        job, _ = await self._find("emitted_is", key, total)
-        return self._emitted(job) == total
+        job, now = await self._find("emitted_is", key, total)
+        return self._emitted(job, now) == total
 
     async def emitted_above(self, key, total, /):
-        job, _ = await self._find("emitted_above", key, total)
-        return self._emitted(job) > total
+        job, now = await self._find("emitted_above", key, total)
+        return self._emitted(job, now) > total
 
     async def event_count(self, key, /):
         job, now = await self._find("event_count", key)
