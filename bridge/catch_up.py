@@ -56,7 +56,11 @@ async def _hold_on(job: Followed, error: SourceError, failures: int) -> int:
 
 
 async def _step(job: Followed, lanes: Sequence[Lane]) -> None:
-    """Read and offer one page, or let those that have caught up go on with the live tail."""
+    """Read and offer one page, or let those that have caught up go on with the live tail.
+
+    Others may have filled the `lanes` while this job waited its turn: those are left for later.
+    """
+    lanes = [lane for lane in lanes if not lane.full]
     reading = {lane.name for lane in job.reading()}
     behind = [lane for lane in lanes if lane.name in reading and _offered(job, lane) < job.released]
     for lane in lanes:

@@ -108,6 +108,8 @@ class Tail:
         while not job.over:
             await self._have_room()
             async with self._feed.live:
+                if not self._has_room():  # others have filled the lanes while this one waited its turn
+                    continue
                 full = await self._guarded(self._read(sequencer), self._reading)
             if await self._ends(sequencer, full=full):
                 return
@@ -122,11 +124,12 @@ class Tail:
         """Close the job if it is time for it, after a read that was `full`, or failed (None)."""
         if self._job.over or not self._job.terminal:
             return False
+        spent = self._ending.spent
         if full is False:
             step = self._step(sequencer)
             if step is not Step.WAIT and await self._guarded(self._try_close(step, sequencer), self._ending):
                 return True
-        if self._reading.spent or self._ending.spent:
+        if self._reading.spent or spent:
             await self._flush(sequencer)
             await self._job.close(
                 Close(
@@ -188,16 +191,20 @@ class Tail:
         asked = error.retry_after if isinstance(error, SourceUnavailable) else None
         await self._changed(asked or self._feed.backoff(self._failures))
 
+    def _has_room(self) -> bool:
+        """Whether some sink can take events now; the ones that cannot are left behind."""
+        lanes = self._job.live()
+        full = [lane for lane in lanes if lane.full]
+        if len(full) < len(lanes):
+            for lane in full:
+                self._job.fall_behind(lane)
+            return True
+        return not self._job.reading() or self._job.gone
+
     async def _have_room(self) -> None:
-        """Wait for a sink that can take events; the ones that cannot are left behind."""
-        while self._job.reading() and not self._job.gone:
-            lanes = self._job.live()
-            if any(not lane.full for lane in lanes):
-                for lane in lanes:
-                    if lane.full:
-                        self._job.fall_behind(lane)
-                return
-            if lanes:
+        """Wait until some sink can take events."""
+        while not self._has_room():
+            if lanes := self._job.live():
                 await first(lane.room() for lane in lanes)
             else:
                 self._job.attached.clear()
