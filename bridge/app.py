@@ -76,6 +76,7 @@ async def run(
             counted = partial(_count_request, observer, name)
             source = open_source(name, options, clock=clock, counted=counted)
             bridge.add_source(await stack.enter_async_context(source))
+        bridge.take_orders(state)
         if config.server.address is not None:
             await stack.enter_async_context(_serve(bridge, config.server.address, metrics))
         started(bridge)
@@ -92,6 +93,7 @@ async def live(bridge: Bridge, stop: asyncio.Event) -> None:
         ]
         reading = [tasks.create_task(_keep_house(bridge)), tasks.create_task(_feel_pulse(bridge))]
         reading += [tasks.create_task(_read(bridge, name), name=f"read {name}") for name in bridge.watches]
+        reading += [tasks.create_task(loop(), name=name) for name, loop in bridge.loops.items()]
         bridge.observer.gauge("build_info", 1, version=__version__)
         bridge.observer.note("bridge.started", sources=sorted(bridge.watches), sinks=sorted(bridge.lanes))
         await stop.wait()

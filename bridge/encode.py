@@ -5,6 +5,7 @@ Pure: values in, bytes out. Bodies are spliced as bytes; nothing is decoded that
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import msgspec
 
 from bridge.contract import CORE
 from bridge.errors import PermanentDeliveryError
-from bridge.model import SCHEMA_VERSION, Event, JobKey
+from bridge.model import JOB_TYPES, SCHEMA_VERSION, Event, JobKey
 from bridge.options import FieldOptions
 
 MESSAGE_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:awx-event-bridge:event")
@@ -23,6 +24,10 @@ MESSAGE_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:awx-event-bridge:
 DATA_SCHEMA: Final = f"urn:awx-event-bridge:event:{SCHEMA_VERSION}"
 
 _Raws = dict[str, msgspec.Raw]
+_ID: Final = re.compile(
+    r"(?P<source>[^/]+)/(?P<type>[^/]+)/(?P<job>[0-9]{1,18})/"
+    r"(?:event/(?P<counter>[0-9]{1,18})(?:/(?P<repeat>[0-9]{1,9}))?|[^/]+(?:/.+)?)"
+)
 _EMPTY_OBJECT: Final = msgspec.Raw(b"{}")
 _encoder: Final = msgspec.json.Encoder()
 _raws: Final = msgspec.json.Decoder(_Raws)
@@ -40,6 +45,18 @@ def status_id(key: JobKey, status: str, repeat: int = 1) -> str:
     if status == "stalled":
         return f"{key}/stalled/{repeat}"
     return f"{key}/status/{status}" + (f"/{repeat}" if repeat > 1 else "")
+
+
+def read_id(text: str) -> tuple[JobKey, int | None, int] | None:
+    """Return what the id of an event of a job says: the job, the counter and the repeat of a job event.
+
+    Of anything else of a job the counter is None; of the bridge's own events nothing is said: None.
+    """
+    found = _ID.fullmatch(text)
+    if found is None or found["type"] not in JOB_TYPES:
+        return None
+    key = JobKey(found["source"], found["type"], int(found["job"]))
+    return key, int(found["counter"]) if found["counter"] else None, int(found["repeat"] or 1)
 
 
 def message_uuid(event_id: str) -> str:

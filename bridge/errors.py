@@ -128,5 +128,9 @@ class StateOwnedError(StateError):
     """Another bridge owns this state: stop (exit 75). The message says who."""
 
 
+class OrderError(BridgeError):
+    """What a command asked of the running bridge cannot be done as it was asked."""
+
+
 class ListenError(BridgeError):
     """The address for probes and metrics cannot be listened on: do not start (exit 69)."""

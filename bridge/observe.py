@@ -52,6 +52,8 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "catch_up.finished": LogEvent("info", "A job's lagging sinks are level with its live tail."),
     "catch_up.started": LogEvent("info", "A job is read again from the lowest place of its lagging sinks."),
     "config.loaded": LogEvent("info", "The configuration was read and is in force."),
+    "dead_letter.dropped": LogEvent("warning", "Dead letters were dropped by order of an operator."),
+    "dead_letter.retried": LogEvent("info", "Dead letters were tried again by order of an operator."),
     "discovery.started": LogEvent("info", "A source is being searched for jobs from its durable mark on."),
     "event.after_close": LogEvent(
         "warning", "Events appeared after their job's receipt; `replay` fetches them."
@@ -78,6 +80,8 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     ),
     "library.failed": LogEvent("error", "A library that the bridge uses reports an error."),
     "library.warned": LogEvent("warning", "A library that the bridge uses reports a warning."),
+    "order.carried_out": LogEvent("info", "What a command asked for is done."),
+    "order.failed": LogEvent("warning", "What a command asked for could not be done, or not all of it."),
     "sink.down": LogEvent("error", "Nothing gets through to a sink; its places are kept, it is tried on."),
     "sink.failing": LogEvent("warning", "A sink fails for now; its events wait and are tried again."),
     "sink.gave_up": LogEvent(
@@ -97,6 +101,14 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
 
 METRICS: Final[Mapping[str, MetricSpec]] = {
     "build_info": MetricSpec(("version",), "1", "The running version; always 1"),
+    "dead_letters_dropped_total": MetricSpec(
+        ("sink",), "events", "Dead letters dropped by order of an operator"
+    ),
+    "dead_letters_retried_total": MetricSpec(
+        ("sink", "result"),
+        "events",
+        "Dead letters tried again; result is sent, sent_copy, refused or left",
+    ),
     "deliveries_failed_total": MetricSpec(
         ("sink", "class"), "attempts", "Failed sends; class is temporary, permanent or refused"
     ),
@@ -115,6 +127,9 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
     "jobs_open": MetricSpec(("source",), "jobs", "Jobs that are being followed"),
     "lane_bytes": MetricSpec(("sink",), "bytes", "Events waiting in a sink's lane"),
     "loop_lag_seconds": MetricSpec((), "seconds", "How late the event loop woke up at the last look"),
+    "orders_total": MetricSpec(
+        ("kind", "done"), "orders", "What commands asked for, by kind; done is true or false"
+    ),
     "redactions_total": MetricSpec(("source",), "events", "Events in which a secret was found and removed"),
     "requests_total": MetricSpec(
         ("source", "outcome"), "requests", "Requests to AWX by outcome: ok, unavailable, refused, unreadable"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Final
 
+from bridge.anew import Anew
 from bridge.assemble import scope_of
 from bridge.awx import SourceOptions
 from bridge.backoff import full_jitter
@@ -19,8 +20,10 @@ from bridge.feed import Feed
 from bridge.follow import Following
 from bridge.keep import Keeper
 from bridge.lane import Lane
+from bridge.letters import Letters
 from bridge.model import JobKey, Place
-from bridge.ports import Clock, Observer, Sink, Snapshot, Source, TransactionalSink
+from bridge.orders import Clerk
+from bridge.ports import Clock, Observer, Sink, Snapshot, Source, State, TransactionalSink
 from bridge.prepare import Preparer
 from bridge.redact import Redactor
 from bridge.route import compile_routes
@@ -43,17 +46,20 @@ class Bridge:
         self.deliveries: dict[str, Delivery] = {}
         self.watches: dict[str, Watch] = {}
         self.followings: dict[str, Following] = {}
+        self.sources: dict[str, Source] = {}
         self.parked: dict[str, str] = {}
+        self.loops: dict[str, Callable[[], Coroutine[None, None, None]]] = {}
         self._snapshot = snapshot
         self.keeper = keeper
         self.clock = clock
         self.observer = observer
         self._routes = compile_routes(config.route_specs, known_fields=FIELDS)
         self._chance = random.SystemRandom()
+        self._redactor = Redactor(config.redact)
         self._preparer = Preparer(
             bridge=config.name,
             public_urls={name: _public_url(options) for name, options in config.sources.items()},
-            redactor=Redactor(config.redact),
+            redactor=self._redactor,
             rules=self._routes,
             max_hosts=config.max_hosts,
         )
@@ -81,6 +87,7 @@ class Bridge:
     def add_source(self, source: Source) -> None:
         """Watch `source` and go on with the jobs that state remembers of it."""
         options = self.config.sources[source.name]
+        self.sources[source.name] = source
         feed = Feed(
             source=source,
             preparer=self._preparer,
@@ -108,6 +115,26 @@ class Bridge:
             record=self._snapshot.sources.get(source.name),
             scope=scope_of(options, public_url=_public_url(options)),
         )
+
+    def take_orders(self, state: State) -> None:
+        """Carry out what commands ask for, beside everything else."""
+        anew = Anew(
+            sources=self.sources,
+            parked=self.parked,
+            state=state,
+            preparer=self._preparer,
+            redactor=self._redactor,
+        )
+        letters = Letters(
+            anew,
+            self.deliveries,
+            state=state,
+            keeper=self.keeper,
+            clock=self.clock,
+            observer=self.observer,
+        )
+        clerk = Clerk(state, letters.handlers(), clock=self.clock, observer=self.observer)
+        self.loops["orders"] = clerk.run
 
     def _places(self, key: JobKey) -> dict[str, Place]:
         places = self._snapshot.places

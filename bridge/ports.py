@@ -230,7 +230,23 @@ class Changes(msgspec.Struct, kw_only=True):
         return any(getattr(self, name) for name in self.__struct_fields__)
 
 
-class State(Protocol):
+class Orders(Protocol):
+    """What commands have asked of the bridge. Every method raises `StateError` when it cannot work."""
+
+    async def orders(self) -> Sequence[Order]:
+        """Return the orders without an outcome, oldest first."""
+        ...
+
+    async def begin_order(self, order_id: int, /) -> None:
+        """Mark an order as begun; returning means that this survives a power cut."""
+        ...
+
+    async def end_order(self, order_id: int, outcome: Outcome, /) -> None:
+        """Write an order's outcome, which is kept for 7 days; the first one written stands."""
+        ...
+
+
+class State(Orders, Protocol):
     """The bridge's memory. Every method raises `StateError` when it cannot do its work."""
 
     async def load(self) -> Snapshot:
@@ -255,22 +271,6 @@ class State(Protocol):
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Return the dead letters, oldest first: of each sink the newest 1,000, one per event id."""
-        ...
-
-
-class Orders(Protocol):
-    """What commands have asked of the bridge. Every method raises `StateError` when it cannot work."""
-
-    async def orders(self) -> Sequence[Order]:
-        """Return the orders without an outcome, oldest first."""
-        ...
-
-    async def begin_order(self, order_id: int, /) -> None:
-        """Mark an order as begun; returning means that this survives a power cut."""
-        ...
-
-    async def end_order(self, order_id: int, outcome: Outcome, /) -> None:
-        """Write an order's outcome, which is kept for 7 days; the first one written stands."""
         ...
 
 

@@ -29,6 +29,14 @@ class Lifeline:
             await asyncio.get_running_loop().create_future()
         await self._state.commit(changes)
 
+    def __getattr__(self, name):
+        async def ask(*words):
+            if self.cut:
+                await asyncio.get_running_loop().create_future()
+            return await getattr(self._state, name)(*words)
+
+        return ask
+
 
 class Rig:
     """One bridge over one source; `run` may be entered again and again, with the same memory."""
@@ -66,6 +74,7 @@ class Rig:
         for name, sink in self.sinks.items():
             bridge.add_sink(name, sink)
         bridge.add_source(self.source)
+        bridge.take_orders(life)
         stop = asyncio.Event()
         task = asyncio.create_task(live(bridge, stop))
         try:
