@@ -190,6 +190,7 @@ class Watch:
             )
         if record.install_uuid is None:
             self._record = msgspec.structs.replace(record, install_uuid=now)
+            self._feed.keeper.source(source.name, self._record)
 
     async def _begin(self, install_uuid: str | None) -> None:
         source, start = self._feed.source, self._scope.start

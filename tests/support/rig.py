@@ -39,10 +39,11 @@ class Lifeline:
 
 
 class Rig:
-    """One bridge over one source; `run` may be entered again and again, with the same memory."""
+    """One bridge over one source, or `more`; `run` may be entered again and again, with the same memory."""
 
-    def __init__(self, source, *, sinks=None, routes=None, **source_options):
+    def __init__(self, source, *more, sinks=None, routes=None, **source_options):
         self.source = source
+        self.more = more
         self.sinks = sinks or {"all": FakeSink()}
         self.state = MemoryState()
         self.observer = FakeObserver()
@@ -54,7 +55,10 @@ class Rig:
         return parse(
             yaml.safe_dump(
                 {
-                    "sources": {"prod": {"url": "http://awx.invalid", "token": "t", **self.source_options}},
+                    "sources": {
+                        source.name: {"url": "http://awx.invalid", "token": "t", **self.source_options}
+                        for source in (self.source, *self.more)
+                    },
                     "sinks": {name: {"type": "file", "path": f"{name}.jsonl"} for name in self.sinks},
                     "routes": self.routes or [{"to": list(self.sinks)}],
                 }
@@ -73,7 +77,8 @@ class Rig:
         )
         for name, sink in self.sinks.items():
             bridge.add_sink(name, sink)
-        bridge.add_source(self.source)
+        for source in (self.source, *self.more):
+            bridge.add_source(source)
         bridge.take_orders(life)
         stop = asyncio.Event()
         task = asyncio.create_task(live(bridge, stop))
