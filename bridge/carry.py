@@ -66,7 +66,8 @@ class Transactions:
         self._lane = lane
         self._tell: Callable[[JobKey, Place], None] = lane.moved
         self._known: dict[JobKey, Place] = {}
-        self._moved: dict[JobKey, Place | None] = {}
+        self._moved: dict[JobKey, Place] = {}
+        self._forgotten: set[JobKey] = set()
         self._one = asyncio.Lock()
         lane.moved, lane.forget = self.moved, self.forget
         lane.hold()
@@ -83,22 +84,33 @@ class Transactions:
 
     def moved(self, job: JobKey, place: Place) -> None:
         """Note a place that moved: the disk may know at once, the sink with the next transaction."""
-        if self._known.get(job, Place()) != place:
-            self._moved[job] = place
+        self._moved[job] = place
         self._tell(job, place)
 
     def forget(self, job: JobKey) -> None:
         """Let the sink forget a job that nobody will ask for again."""
+        self._moved.pop(job, None)
         if self._known.pop(job, None) is not None:
-            self._moved[job] = None
+            self._forgotten.add(job)
+
+    def _news(self) -> dict[JobKey, Place]:
+        """Return the places that the sink does not hold: as they are now, whatever was told before."""
+        now = {
+            job: self._lane.place(job) if self._lane.carries(job) else told
+            for job, told in self._moved.items()
+        }
+        self._moved = {job: place for job, place in now.items() if self._known.get(job, Place()) != place}
+        return dict(self._moved)
 
     async def carry(self, events: Sequence[Event], /) -> None:
         """Deliver `events` and every place that moved, in one transaction."""
         async with self._one:
-            places = {**self._moved, **self._lane.places_after(events)}
-            await self._sink.send_with_places(events, places)
-            self._known.update({job: place for job, place in places.items() if place is not None})
-            self._moved = {job: place for job, place in self._moved.items() if places.get(job) != place}
+            # Nothing of this lane is under way now, so what the lane says is what has been accepted.
+            forgotten = frozenset(self._forgotten)
+            places = self._news() | self._lane.places_after(events)
+            await self._sink.send_with_places(events, {**dict.fromkeys(forgotten), **places})
+            self._known.update(places)
+            self._forgotten -= forgotten
 
     async def apart(self, event: Event, /) -> None:
         """Deliver `event` in a transaction of its own."""
@@ -109,7 +121,7 @@ class Transactions:
         """Write places that moved without an event; what fails goes with the next transaction."""
         while True:
             await asyncio.sleep(FLUSH_EVERY)
-            if self._moved:
+            if self._forgotten or self._news():
                 try:
                     await self.carry(())
                 except DeliveryError:

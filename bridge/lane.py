@@ -124,11 +124,6 @@ class Lane:
         """Return this lane's account of the open job `job`."""
         return self._streams[str(job)]
 
-    def place(self, job: JobKey) -> Place:
-        """Return how far this sink is in the open job `job`."""
-        stream = self.stream(job)
-        return stream.ledger.place(stream.status_number)
-
     def offer(self, event: Event) -> None:
         """Queue `event` behind what waits of its job; a settled one is ignored."""
         stream = self._streams.get(event.key)
@@ -165,12 +160,23 @@ class Lane:
         """Go on without these counters."""
         self.stream(job).ledger.give_up(low, high)
 
+    def carries(self, job: JobKey) -> bool:
+        """Whether `job` is open."""
+        return str(job) in self._streams
+
+    def place(self, job: JobKey) -> Place:
+        """Return how far this sink is in the open job `job`."""
+        return self._place_of(self.stream(job))
+
+    def _place_of(self, stream: Stream) -> Place:
+        if not stream.outstanding:
+            stream.status_number = stream.statuses
+        return stream.ledger.place(stream.status_number)
+
     def report(self, stream: Stream) -> None:
         """Tell the new place of `stream`."""
         if stream.job is not None:
-            if not stream.outstanding:
-                stream.status_number = stream.statuses
-            self.moved(stream.job, stream.ledger.place(stream.status_number))
+            self.moved(stream.job, self._place_of(stream))
 
     def _mark(self, stream: Stream) -> None:
         if stream.queue and not stream.busy and stream.key not in self._ready:

@@ -114,3 +114,28 @@ async def test_a_counter_wanted_before_a_restart_still_comes_late():
     assert sorted(e.counter for e in broker.events if e.counter) == list(range(1, 21))
     assert broker.ids[-1].endswith("successful")
     assert broker.events[-1].read()["complete"] is True
+
+
+async def test_a_place_of_the_sink_never_goes_back():
+    """A counter is given up, events behind it go out in one transaction, and then places are flushed."""
+    broker = Broker()
+    job = steady(count=20, statuses=((0.0, "running"), (90.0, "successful")))
+    job.rows[7] = float("inf")
+    rig = Rig(FakeSource("prod", job), sinks={"all": FakeTransactionalSink(broker, delay=0.2)}, close_wait=20)
+    async with rig.run():
+        await asyncio.sleep(2)
+    old = dict(rig.state.places)
+    reached = 0
+    async with rig.run(kill=True):
+        for _ in range(200):
+            await asyncio.sleep(0.2)
+            through = broker.places[key(1)].through if key(1) in broker.places else 0
+            assert through >= reached
+            reached = through
+    assert reached == 20
+    rig.state.places = old
+    async with rig.run():
+        await asyncio.sleep(120)
+    assert len(broker.ids) == len(set(broker.ids))
+    done = broker.events[-1].read()
+    assert (done["complete"], done["events_total"], done["events_missing"]) == (False, 20, [7])
