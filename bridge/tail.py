@@ -103,6 +103,7 @@ class Tail:
         job = self._job
         while not (job.over or job.terminal or job.record.job.status == "running"):
             await self._changed(None)
+        await self._have_room()  # a sink that holds its own places tells them only now
         sequencer = self._resume()
         job.flush = partial(self._flush, sequencer)
         while not job.over:
@@ -283,7 +284,10 @@ class Tail:
         await self._flush(sequencer)
         if sequencer.clock - self._ended > ASK_STATUS_AFTER and await self._is_replaced():
             return False
-        return await self._close(close, reason=f"{close.events_total} emitted, {sequencer.rows} readable")
+        reason = "AWX counted fewer events than are readable"
+        if close.missing:
+            reason = f"{close.events_total} emitted, {sequencer.rows} readable"
+        return await self._close(close, reason=reason)
 
     async def _is_replaced(self) -> bool:
         """Whether AWX shows another status than the one that the job would be closed with."""
