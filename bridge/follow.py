@@ -62,6 +62,12 @@ class Following:
         record = followed.record if followed else done.record if done else None
         return None if record is None else record.job
 
+    def newest(self) -> JobKey | None:
+        """Return the known job with the greatest id, None when none is known."""
+        keys = [followed.key for followed in self.jobs.values()]
+        keys += [done.record.job.key for done in self.done.values()]
+        return max(keys, key=lambda key: key.job_id, default=None)
+
     async def run(self) -> None:
         """Read every open job until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -181,16 +181,30 @@ class Watch:
             )
         newest = await source.newest_id()
         known = max(record.marks.values(), default=0)
-        if newest < known:
+        if newest < known and not await self._is_hidden(newest):
             raise SourceParked(
                 "rewound",
                 source.name,
                 f"AWX seems to be restored from a backup: its newest job is {newest}, and {known} was seen "
-                "before (should that one merely be deleted, restart once a newer job has run)",
+                "before (should that one merely be deleted or hidden from the bridge's user, restart once "
+                "a newer job can be seen)",
             )
         if record.install_uuid is None:
             self._record = msgspec.structs.replace(record, install_uuid=now)
             self._feed.keeper.source(source.name, self._record)
+
+    async def _is_hidden(self, newest: int) -> bool:
+        """Whether AWX still has jobs above the `newest` that it shows: its user has lost a role."""
+        if newest == 0:
+            return True
+        known = self._following.newest()
+        if known is None or known.job_id <= newest:
+            return False
+        try:
+            await self._feed.source.job(known)
+        except SourceRefused as error:
+            return not error.gone
+        return True
 
     async def _begin(self, install_uuid: str | None) -> None:
         source, start = self._feed.source, self._scope.start

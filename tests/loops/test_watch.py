@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bridge.errors import SourceRefused, SourceUnavailable
-from tests.support.jobs import events, key, receipt, simple
+from tests.support.jobs import NEVER, events, key, receipt, simple
 from tests.support.rig import Rig
 from tests.support.source import FakeSource, ScriptedJob
 
@@ -165,8 +165,23 @@ async def test_an_awx_restored_from_a_backup_parks_the_source():
         await asyncio.sleep(10)
         assert bridge.parked["prod"] == (
             "source prod: AWX seems to be restored from a backup: its newest job is 1, and 3 was seen before "
-            "(should that one merely be deleted, restart once a newer job has run). " + WAYS_OUT
+            "(should that one merely be deleted or hidden from the bridge's user, restart once a newer job can "
+            "be seen). " + WAYS_OUT
         )
+
+
+@pytest.mark.parametrize("hidden", [(3, 4), (1, 2, 3, 4)])
+async def test_jobs_that_a_lost_role_hides_do_not_look_like_a_backup(hidden):
+    running = simple(4, appears=360.0, statuses=((0.0, "running"),))
+    source = FakeSource("prod", *[simple(n) for n in (1, 2, 3)], running)
+    rig = Rig(source, start="all")
+    async with rig.run() as bridge:
+        await asyncio.sleep(400)
+        for number in hidden:
+            source.jobs[number].hidden = (400.0, NEVER)
+        await asyncio.sleep(200)
+        assert bridge.parked == {}
+        assert rig.state.sources["prod"].marks["unified_jobs"] == 3
 
 
 async def test_start_now_follows_running_jobs_from_their_first_event_and_no_older_ones():

@@ -96,7 +96,9 @@ class FakeSource:
 
     async def newest_id(self):
         now = await self._ask("newest_id")
-        return max((n for n, job in self.jobs.items() if job.appears <= now), default=0)
+        listings = {listing_of(job.key.job_type) for job in self.jobs.values()}
+        shown = [job.key.job_id for listing in listings for job in self._visible(listing, now)]
+        return max(shown, default=0)
 
     async def first_id_since(self, moment):
         await self._ask("first_id_since", moment)
