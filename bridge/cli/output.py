@@ -22,4 +22,6 @@ def say(text: str, *, style: str | None = None) -> None:
 
 def write_json(value: Any) -> None:
     """Write `value` to standard output as indented JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # A lone surrogate can only be written as the escape that it was.
+    sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")

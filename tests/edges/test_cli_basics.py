@@ -27,7 +27,7 @@ def config(tmp_path):
 def test_help_and_version(command):
     code, out, _ = command("--help")
     assert code == 0
-    for name in ("run", "check", "explain", "schema", "send-test"):
+    for name in ("run", "check", "explain", "schema", "send-test", "dead-letters"):
         assert name in out
     assert command("--version") == (0, f"awx-bridge {__version__}\n", "")
 

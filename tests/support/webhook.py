@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -37,7 +38,7 @@ class Receiver:
         self.received: list[Received] = []
         self.attempts: list[Received] = []
         self.replies: deque[Reply] = deque()
-        self.always: Reply = Reply()
+        self.always: Reply | Callable[[Received], Reply] = Reply()
         self.url = ""
         self._runner = None
 
@@ -69,6 +70,8 @@ class Receiver:
         got = Received(request.path_qs, headers, await request.read())
         self.attempts.append(got)
         reply = self.replies.popleft() if self.replies else self.always
+        if not isinstance(reply, Reply):
+            reply = reply(got)
         if reply.hang:
             await asyncio.sleep(3600)
         if reply.taken or (200 <= reply.status < 300 and not reply.drop):

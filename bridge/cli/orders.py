@@ -1,0 +1,96 @@
+"""How a command has the running bridge do something: it writes an order into the state file and waits."""
+
+# ruff: noqa: PLC0415 - --help must not load the state
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from bridge.cli.clock import SystemClock
+from bridge.cli.exits import CommandError, ExitCode
+
+if TYPE_CHECKING:
+    from bridge.config import Config
+    from bridge.model import Outcome
+    from bridge.state.visit import Visit
+
+LOOK_EVERY: Final = 0.1
+"""Seconds between two looks for the outcome."""
+
+WaitFor = Annotated[
+    float, typer.Option("--timeout", min=0.0, help="How many seconds to wait.", metavar="SECONDS")
+]
+
+
+@contextmanager
+def look_at(config: Config) -> Generator[Visit]:
+    """Open the configured state file to look, whether the bridge runs or not.
+
+    Raises:
+        CommandError: there is none (exit 66).
+        StateError: it cannot be read.
+    """
+    from bridge.state.visit import visit
+
+    path = config.state.path.absolute()
+    if not path.exists():
+        raise CommandError(
+            f"there is no state file {path}: no bridge has run here with this configuration",
+            code=ExitCode.NO_FILE,
+        )
+    with visit(path) as state:
+        yield state
+
+
+def carry_out(config: Config, kind: str, arguments: Mapping[str, Any], *, timeout: float) -> Outcome:
+    """Have the running bridge do something; wait for the outcome at most `timeout` seconds.
+
+    Raises:
+        CommandError: no bridge runs, or it does not answer in time (exit 69).
+        StateError: the state file cannot be written.
+    """
+    from bridge.state.visit import visit
+
+    path = config.state.path.absolute()
+    if not path.exists():
+        raise _nobody_there(path)
+    with visit(path, giving=True) as state:
+        if not state.is_owned():
+            raise _nobody_there(path)
+        number = state.give(kind, arguments, who=_user(), at=SystemClock().now())
+        deadline = time.monotonic() + timeout
+        while (outcome := state.outcome(number)) is None:
+            if time.monotonic() >= deadline:
+                gone = "" if state.is_owned() else ", and the bridge has ended meanwhile"
+                raise CommandError(
+                    f"no answer within {timeout:g} seconds{gone}; order {number} stays in {path}, "
+                    "and the bridge carries it out when it comes to it",
+                    code=ExitCode.UNAVAILABLE,
+                )
+            time.sleep(LOOK_EVERY)
+    return outcome
+
+
+def _nobody_there(path: Path) -> CommandError:
+    return CommandError(
+        f"no bridge runs on {path}: commands that change something write an order into the state file, "
+        "and the running bridge carries it out",
+        code=ExitCode.UNAVAILABLE,
+    )
+
+
+def _user() -> str:
+    """Name the user of the operating system: what nobody can set in the environment."""
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:  # as in a container that runs under any number
+        return f"uid {number}"
