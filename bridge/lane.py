@@ -26,7 +26,8 @@ class Stream(msgspec.Struct, kw_only=True, eq=False):
 
     `offered` is the highest counter up to which the lane was offered or spared each; `statuses` the
     number of the last status offered or spared, `status_number` of the last one settled;
-    `outstanding` counts events that wait or are under way. Loop times: `offered_at` of each of these,
+    `outstanding` counts events that wait or are under way, `counters` are their (counter, repeat).
+    Loop times: `offered_at` of each of these,
     `not_before` of the next attempt, `failing_since` of the head's first failure, `passing_since` of
     the first success of others after that.
     """
@@ -125,15 +126,17 @@ class Lane:
         return self._streams[str(job)]
 
     def offer(self, event: Event) -> None:
-        """Queue `event` behind what waits of its job; a settled one is ignored."""
+        """Queue `event` behind what waits of its job; one that is settled or waits already is ignored."""
         stream = self._streams.get(event.key)
         if stream is None:
             stream = self._streams[event.key] = Stream(
                 key=event.key, job=None, ledger=Ledger(Place()), status_number=0, statuses=0, offered=0
             )
         if event.counter is not None:
-            if stream.ledger.is_settled(event.counter, repeat=event.repeat):
+            row = event.counter, event.repeat
+            if row in stream.counters or stream.ledger.is_settled(event.counter, repeat=event.repeat):
                 return
+            stream.counters.add(row)
         elif event.status_number is not None:
             if event.status_number <= stream.statuses:
                 return
@@ -236,6 +239,8 @@ class Lane:
                 continue
             touched[event.key] = stream
             stream.outstanding -= 1
+            if event.counter is not None:
+                stream.counters.discard((event.counter, event.repeat))
             stream.offered_at.popleft()
             stream.status_number = _settle(stream.ledger, event, stream.status_number)
         self._freed(sum(event.size for event in events))
@@ -276,6 +281,7 @@ class Lane:
         stream.queue.clear()
         stream.offered_at.clear()
         stream.outstanding = 0
+        stream.counters.clear()
         stream.offered = max(stream.offered, through)
         stream.ledger = Ledger(Place(through=stream.offered))
         stream.statuses = stream.status_number = statuses

@@ -109,6 +109,19 @@ async def test_what_was_settled_before_is_not_sent_again():
     assert rig.places[ONE] == Place(through=3, status_number=2)
 
 
+async def test_what_waits_or_is_under_way_is_not_queued_again():
+    rig = Rig()
+    rig.lane.open(ONE, Place(through=3, wanted=((2, 2),)))
+    rig.sink.delay = 1.0
+    async with rig.running():
+        rig.offer(ONE, 2, 4, 2)
+        await asyncio.sleep(0.5)
+        rig.offer(ONE, 2, 4)
+        await rig.lane.drained()
+    assert rig.counters(ONE) == [2, 4]
+    assert rig.places[ONE] == Place(through=4)
+
+
 async def test_two_sends_are_never_under_way_for_one_job():
     rig = Rig(batching=SINGLE)
     rig.sink.delay = 1.0
