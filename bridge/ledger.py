@@ -42,7 +42,7 @@ class Ranges:
         high = low if high is None else high
         first = bisect_left(self._highs, low)
         last = bisect_right(self._lows, high)
-        if first >= last:
+        if high < low or first >= last:
             return
         ends = ((self._lows[first], low - 1), (high + 1, self._highs[last - 1]))
         kept = [(a, b) for a, b in ends if a <= b]

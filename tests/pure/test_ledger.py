@@ -24,8 +24,13 @@ class RangesAgainstSet(RuleBasedStateMachine):
         self.ranges.add(low, low + length)
         self.oracle |= set(range(low, low + length + 1))
 
+    @rule(low=counters, length=st.integers(-2, 12))
+    def discard(self, low, length):
+        self.ranges.discard(low, low + length)
+        self.oracle -= set(range(low, low + length + 1))
+
     @rule(number=counters)
-    def discard(self, number):
+    def discard_one(self, number):
         self.ranges.discard(number)
         self.oracle.discard(number)
 
@@ -46,9 +51,11 @@ class RangesAgainstSet(RuleBasedStateMachine):
             assert end + 1 not in self.oracle
             self.oracle -= set(range(number, end + 1))
 
-    @rule(most=st.integers(1, 10))
-    def first(self, most):
-        assert list(self.ranges.first(most)) == sorted(self.oracle)[:most]
+    @rule(most=st.integers(1, 10), above=st.integers(0, HIGHEST))
+    def first(self, most, above):
+        assert (
+            list(self.ranges.first(most, above=above)) == [n for n in sorted(self.oracle) if n > above][:most]
+        )
 
     @invariant()
     def same_members(self):
