@@ -27,9 +27,8 @@ class Stream(msgspec.Struct, kw_only=True, eq=False):
     `offered` is the highest counter up to which the lane was offered or spared each; `statuses` the
     number of the last status offered or spared, `status_number` of the last one settled;
     `outstanding` counts events that wait or are under way, `counters` are their (counter, repeat).
-    Loop times: `offered_at` of each of these,
-    `not_before` of the next attempt, `failing_since` of the head's first failure, `passing_since` of
-    the first success of others after that.
+    Loop times: `offered_at` of each of these, `not_before` of the next attempt, `failing_since` of
+    the head's first failure, `passing_since` of the first success of others after that.
     """
 
     key: str
@@ -40,6 +39,7 @@ class Stream(msgspec.Struct, kw_only=True, eq=False):
     offered: int
     queue: deque[Event] = msgspec.field(default_factory=deque)
     outstanding: int = 0
+    counters: set[tuple[int, int]] = msgspec.field(default_factory=set)
     offered_at: deque[float] = msgspec.field(default_factory=deque)
     busy: bool = False
     attempts: int = 0
