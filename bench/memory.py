@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--events", type=int, default=5_000, help="of each job")
     parser.add_argument("--live", action="store_true", help="the jobs run now, instead of being finished")
+    parser.add_argument("--frozen", type=float, default=0.0, help="seconds without Kafka, beside a file sink")
     parser.add_argument("--max-requests", type=float, default=1_000.0, help="to AWX, per second")
     parser.add_argument("--within", type=float, default=1_800.0, help="seconds that it may take")
     return asyncio.run(_measure(parser.parse_args()))
@@ -60,7 +61,12 @@ async def _measure(asked: argparse.Namespace) -> int:
         port = free_port()
         start = stack.enter_context(bridges(folder))
         bridge = start(_configuration(folder, awx, broker.bootstrap, port=port, asked=asked))
-        samples = await _watch(bridge, port, asked)
+        await bridge.says("bridge.started")
+        watching = asyncio.create_task(_watch(bridge, port, asked))
+        if asked.frozen:
+            with broker.paused():
+                await asyncio.sleep(asked.frozen)
+        samples = await watching
         code = await bridge.stop()
         complete = code == 0 and await _complete(broker.bootstrap, asked.jobs, asked.events)
     _report(samples)
@@ -73,12 +79,15 @@ def _configuration(
     folder: Path, awx: Simulated, bootstrap: str, *, port: int, asked: argparse.Namespace
 ) -> Path:
     source = {"url": awx.url, "token": TOKEN, "start": "all", "max_requests": asked.max_requests}
+    sinks: dict[str, Any] = {"events": {"type": "kafka", "bootstrap_servers": bootstrap, "topic": TOPIC}}
+    if asked.frozen:
+        sinks["archive"] = {"type": "file", "path": str(folder / "events.jsonl"), "fsync": False}
     path = folder / "bridge.yaml"
     text = {
         "name": "bench",
         "sources": {"prod": source},
-        "sinks": {"events": {"type": "kafka", "bootstrap_servers": bootstrap, "topic": TOPIC}},
-        "routes": [{"to": "events"}],
+        "sinks": sinks,
+        "routes": [{"to": list(sinks)}],
         "state": {"path": str(folder / "state" / "bridge.db")},
         "server": {"listen": f"127.0.0.1:{port}"},
     }
@@ -90,7 +99,6 @@ async def _watch(bridge: Bridge, port: int, asked: argparse.Namespace) -> list[S
     """Sample until every job is closed and delivered."""
     samples: list[Sample] = []
     begun = time.monotonic()
-    await bridge.says("bridge.started")
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         while True:
             if bridge.code is not None:
