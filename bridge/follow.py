@@ -52,8 +52,7 @@ class Following:
 
     def _remember(self, record: JobRecord, places: Mapping[str, Place]) -> None:
         """Keep what a correction takes; hosts and failures will be asked for anew."""
-        close = record.close and msgspec.structs.replace(record.close, hosts=(), failures=())
-        record = msgspec.structs.replace(record, close=close, done=True)
+        record = msgspec.structs.replace(record, close=_slim(record.close), done=True)
         self.done[record.job.key.job_id] = Done(record, {n: p for n, p in places.items() if _is_odd(p)})
 
     def known(self, job_id: int) -> Job | None:
@@ -91,7 +90,7 @@ class Following:
         while not followed.over:  # a job may be opened again while it is being closed
             await Tail(followed).run()
         followed.tailing = False
-        close = followed.record.close
+        close = _slim(followed.record.close)
         if close is not None and not (close.complete or followed.gone) and self._tasks is not None:
             look = self._look_again(followed.key, close, len(followed.record.statuses))
             self._looks[followed.key.job_id] = self._looks.get(followed.key.job_id, 0) + 1
@@ -254,6 +253,10 @@ class Following:
                 self._feed.keeper.forget(key)
                 for lane in self._feed.lanes.values():
                     lane.forget(key)
+
+
+def _slim(close: Close | None) -> Close | None:
+    return None if close is None else msgspec.structs.replace(close, hosts=(), failures=())
 
 
 def _is_odd(place: Place) -> bool:

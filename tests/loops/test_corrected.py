@@ -1,6 +1,7 @@
 """A status that AWX replaces after all: a second terminal event, whatever became of the job meanwhile."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -216,3 +217,28 @@ async def test_times_of_a_correction_and_a_repeat_are_when_they_were_seen():
     assert len(set(seen)) == 3
     assert told["successful"]["finished"] == told["failed"]["finished"]
     assert [told[name]["previous_status"] for name in ("pending/2", "running/2")] == ["running", "pending"]
+
+
+@pytest.mark.parametrize("transactional", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_the_moments_of_rows_statuses_and_kills(seed, transactional):
+    rng = random.Random(seed)
+    count, reaped_at = rng.randint(3, 30), rng.uniform(5, 60)
+    corrected_at = reaped_at + rng.uniform(1, 200)
+    rows = {counter: rng.uniform(0.5, corrected_at) for counter in range(1, count + 1)}
+    turns = ((0.0, "running"), (reaped_at, "failed"), (corrected_at, "successful"))
+    job = ScriptedJob(key(1), statuses=turns, rows=rows, emitted=((corrected_at, count),))
+    rig = Rig(FakeSource("prod", job), close_wait=rng.choice([10, 40, 120]), gap_wait=3)
+    broker, got = Broker(), rig.sinks["all"]
+    stays = [(rng.uniform(0.5, 80), rng.random() < 0.6) for _ in range(rng.randint(0, 5))]
+    for stay, kill in [*stays, (900, False)]:
+        if transactional:
+            got = broker
+            rig.sinks = {"all": FakeTransactionalSink(broker, delay=0.1)}
+        async with rig.run(kill=kill):
+            await asyncio.sleep(stay)
+    told = [i for i in got.ids if "/missing/" not in i]
+    assert not transactional or len(told) == len(set(told))
+    assert {i for i in told if "/event/" in i} == set(events(*range(1, count + 1)))
+    assert list(dict.fromkeys(told))[-1:] == ids("status/successful")
+    assert receipt(got)["complete"] is True

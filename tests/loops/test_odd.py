@@ -264,7 +264,9 @@ async def test_a_wanted_counter_that_is_stored_twice_comes_once_to_a_sink_that_c
     rig = Rig(FakeSource("prod", job), sinks=sinks)
     async with rig.run() as bridge:
         bridge.lanes["bad"]._capacity = 2_500
-        await asyncio.sleep(200)
+        await asyncio.sleep(55)
+        assert list(bridge.followings["prod"].jobs[1].lagging) == ["bad"]
+        await asyncio.sleep(150)
     for sink in sinks.values():
         assert [i for i in sink.ids if "/event/" in i] == events(1, 3, 2)
     assert receipt(sinks["bad"])["complete"] is True
