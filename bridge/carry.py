@@ -80,6 +80,8 @@ class Transactions:
         self._known = dict(await self._sink.places())
         if self._known:
             self._lane.place_of = lambda job, _disk: self._known.get(job, Place())
+        else:
+            self._moved = {job: self._lane.place(job) for job in self._lane.jobs()}
         self._lane.go_on()
 
     def moved(self, job: JobKey, place: Place) -> None:

@@ -163,6 +163,10 @@ class Lane:
         """Go on without these counters."""
         self.stream(job).ledger.give_up(low, high)
 
+    def jobs(self) -> list[JobKey]:
+        """Return the open jobs."""
+        return [stream.job for stream in self._streams.values() if stream.job is not None]
+
     def carries(self, job: JobKey) -> bool:
         """Whether `job` is open."""
         return str(job) in self._streams

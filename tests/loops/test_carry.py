@@ -139,3 +139,22 @@ async def test_a_place_of_the_sink_never_goes_back():
     assert len(broker.ids) == len(set(broker.ids))
     done = broker.events[-1].read()
     assert (done["complete"], done["events_total"], done["events_missing"]) == (False, 20, [7])
+
+
+async def test_a_sink_that_begins_to_keep_places_takes_over_those_of_the_disk():
+    source = FakeSource("prod", steady(1), steady(2, count=10, statuses=((0.0, "running"), (60.0, "failed"))))
+    rig = Rig(source)
+    async with rig.run():
+        await asyncio.sleep(6)
+    before = rig.sinks["all"].ids
+    broker = Broker()
+    for _ in range(3):
+        rig.sinks = {"all": FakeTransactionalSink(broker)}
+        async with rig.run(kill=True):
+            await asyncio.sleep(3)
+    async with rig.run():
+        await asyncio.sleep(90)
+    everything = before + broker.ids
+    assert len(everything) == len(set(everything))
+    assert {i for i in everything if "/job/1/" in i} == set(whole(*range(1, 61)))
+    assert "prod/job/2/status/failed" in everything
