@@ -103,6 +103,7 @@ appender.out.layout.type = PatternLayout
 appender.out.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1} %m%n
 """
 
+# log.retention: the events of tests are of March 2026, long past any retention.
 _PROPERTIES = """
 process.roles=broker,controller
 node.id=1
@@ -128,6 +129,7 @@ broker.heartbeat.interval.ms=200
 broker.session.timeout.ms=1500
 num.network.threads=2
 num.io.threads=4
+log.retention.ms=-1
 log.cleaner.dedupe.buffer.size=8388608
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:bridge
@@ -350,7 +352,8 @@ def kafka_broker() -> Iterator[KafkaBroker]:
 async def read_all(bootstrap: str, topic: str, *, limit: float = 30.0) -> list[ConsumerRecord]:
     """Read a topic from its beginning to its end as a `read_committed` consumer, in offset order.
 
-    Records of several partitions come partition by partition. Raises TimeoutError after `limit` seconds.
+    Records of several partitions come partition by partition. A transaction that is open is waited for, and
+    so is one that was committed just now. Raises TimeoutError after `limit` seconds.
     """
     consumer = AIOKafkaConsumer(
         topic,
@@ -358,6 +361,7 @@ async def read_all(bootstrap: str, topic: str, *, limit: float = 30.0) -> list[C
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        fetch_max_wait_ms=100,
     )
     async with asyncio.timeout(limit):
         await consumer.start()
@@ -370,13 +374,17 @@ async def read_all(bootstrap: str, topic: str, *, limit: float = 30.0) -> list[C
 async def _drain(consumer: AIOKafkaConsumer) -> list[ConsumerRecord]:
     while not consumer.assignment():  # noqa: ASYNC110 - nothing tells when the topic shows
         await asyncio.sleep(0.05)
-    partitions = sorted(consumer.assignment())
-    ends = await consumer.end_offsets(partitions)
-    read: dict[TopicPartition, list[ConsumerRecord]] = {one: [] for one in partitions}
-    while [one for one in partitions if await consumer.position(one) < ends[one]]:
+    read: dict[TopicPartition, list[ConsumerRecord]] = {one: [] for one in sorted(consumer.assignment())}
+    while [one for one in read if not await _at_end(consumer, one)]:
         for one, records in (await consumer.getmany(timeout_ms=200)).items():
-            read[one].extend(record for record in records if record.offset < ends[one])
-    return [record for one in partitions for record in read[one]]
+            read[one].extend(records)
+    return [record for records in read.values() for record in records]
+
+
+async def _at_end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> bool:
+    """Whether all is read. Not `end_offsets`: that is the end of what is committed, seen by the reader."""
+    end = consumer.highwater(partition)
+    return end is not None and await consumer.position(partition) >= end
 
 
 def main() -> int:

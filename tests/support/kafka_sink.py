@@ -13,7 +13,7 @@ from aiokafka import ConsumerRecord
 
 from bridge import encode
 from bridge.errors import PartialDeliveryError, TemporaryDeliveryError
-from bridge.model import Event, JobKey
+from bridge.model import Event, JobKey, Place
 from bridge.ports import SinkContext
 from bridge.sinks.kafka import KafkaOptions, KafkaSink, TransactionalKafkaSink, open_kafka
 
@@ -58,6 +58,16 @@ def make_events(jobs: int, counters: int, **fields: object) -> list[Event]:
     return [
         make_event(job, counter, **fields) for counter in range(1, counters + 1) for job in range(1, jobs + 1)
     ]
+
+
+def job(number: int) -> JobKey:
+    """Return the key of the job whose events `make_event(number)` makes."""
+    return JobKey("prod", "job", number)
+
+
+def places_after(events: Iterable[Event]) -> dict[JobKey, Place]:
+    """Return the places of a lane that has settled all events of each job up to these."""
+    return {job(int(event.key.rpartition("/")[2])): Place(through=event.counter or 0) for event in events}
 
 
 def options_for(bootstrap: str, topic: str, **more: object) -> KafkaOptions:

@@ -18,7 +18,7 @@ from bridge.sinks.kafka.errors import CLIENT_ERRORS, translate
 from bridge.sinks.kafka.options import KafkaOptions
 from bridge.sinks.kafka.places import Kept, read
 from bridge.sinks.kafka.session import CLOSE_LIMIT, start, within
-from bridge.sinks.kafka.topics import Making, Topic, Topics, ask_config
+from bridge.sinks.kafka.topics import Making, Topic, Topics, ask_config, is_there
 
 _MADE_SO: Final = {
     "cleanup.policy": "compact",
@@ -82,6 +82,9 @@ class PlacesTopic:
         found: dict[bytes, bytes] = {}
         try:
             async with self._consumer() as consumer:
+                if not await is_there(consumer._client, self.name):  # noqa: SLF001 - as a producer's `client`
+                    return Kept({}, None, None)
+                consumer.assign([self._partition])
                 goal = getattr(consumer, end)
                 while (last := goal(self._partition)) is None or await self._position(consumer) < last:
                     got = await consumer.getmany(self._partition, timeout_ms=_POLL_MS)
@@ -118,7 +121,6 @@ class PlacesTopic:
         )
         try:
             await start(consumer)
-            consumer.assign([self._partition])
             yield consumer
         finally:
             await within(CLOSE_LIMIT, consumer.stop())

@@ -8,7 +8,7 @@ a fresh one for the next batch. Everything that reaches into aiokafka's internal
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -192,15 +192,25 @@ async def _abandon(producer: Any) -> None:
         sender.cancel()
         await asyncio.wait({sender}, timeout=CLOSE_LIMIT / 8)
     producer._closed = True  # noqa: SLF001 - or it complains when it is collected
-    ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001 - as does an error nobody saw
-    if ended is not None and ended.done():
-        ended.exception()
+    for future in _unheard(producer):
+        if future.done() and not future.cancelled():
+            future.exception()  # or asyncio complains that nobody asked for it
     await within(CLOSE_LIMIT, producer.client.close())
 
 
 def _internals(producer: Any) -> tuple[asyncio.Task[None] | None, list[Any]]:
     """Return aiokafka's sending task and its connections (0.14; it has no way to give up)."""
     return producer._sender.sender_task, list(producer.client._conns.values())  # noqa: SLF001 - see above
+
+
+def _unheard(producer: Any) -> Iterator[asyncio.Future[Any]]:
+    """Yield the futures that a failing sender fails and for which nobody waits."""
+    ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001 - see above
+    if ended is not None:
+        yield ended
+    for batches in producer._message_accumulator._batches.values():  # noqa: SLF001 - see above
+        for batch in batches:
+            yield batch._drain_waiter  # noqa: SLF001 - see above
 
 
 def _host_and_port(server: str) -> tuple[str, int]:

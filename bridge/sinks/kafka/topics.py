@@ -80,11 +80,8 @@ class Topics:
         return Topic(name, tuple(sorted(numbers)), self._max_bytes[name])
 
     async def _ensure(self, client: Any, name: str) -> None:
-        answer = await _look(client, name)
-        if answer in _THERE:
+        if await is_there(client, name):
             return
-        if answer is not UnknownTopicOrPartitionError:
-            raise answer(name)
         if not self._options.create_topics:
             raise SinkRefusedError(
                 f"topic {name} does not exist and create_topics is off: "
@@ -109,10 +106,13 @@ class Topics:
         raise error(f"topic {name} cannot be made: {message[0] if message and message[0] else ''}")
 
 
-async def _look(client: Any, name: str) -> Any:
-    """Return the error class of the topic's metadata, without making the broker create it."""
+async def is_there(client: Any, name: str) -> bool:
+    """Ask whether a topic exists, without making the broker create it; raises what aiokafka does."""
     response = await client.send(_any_node(client), MetadataRequest([name], allow_auto_topic_creation=False))
-    return for_code(response.topics[0][0])
+    answer = for_code(response.topics[0][0])
+    if answer not in {*_THERE, UnknownTopicOrPartitionError}:
+        raise answer(name)
+    return answer in _THERE
 
 
 async def ask_config(client: Any, name: str, key: str) -> str | None:
