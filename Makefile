@@ -1,7 +1,7 @@
 # Everything one does here by hand. Set-up happens by itself, in .venv, and again when a lock changes.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit bench docs lock clean
+.PHONY: help run test soak check audit bench docs lock clean
 SHELL  := /bin/bash
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -17,6 +17,9 @@ run: $(VENV)/run.stamp ## Show the bridge at work beside a simulated AWX; CONFIG
 
 test: $(VENV)/dev.stamp ## Run all tests; ARGS goes to pytest, as in ARGS="tests/pure -x"
 	@$(BIN)/pytest $(ARGS)
+
+soak: $(VENV)/dev.stamp ## Kill the bridge N=300 times at every boundary and at random, and compare with the truth
+	@$(BIN)/python -m tests.faults.soak --rounds $(or $(N),300) $(ARGS)
 
 check: $(VENV)/dev.stamp ## Check format, lint, types and who imports whom
 	@$(BIN)/ruff format --check .

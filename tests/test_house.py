@@ -127,7 +127,7 @@ def test_layers_are_a_checked_contract():
     assert layers["type"] == "layers"
     assert layers["exhaustive"] is True
     assert (demo["type"], demo["forbidden_modules"]) == ("forbidden", ["simulator"])
-    assert all(allowed.startswith("bridge.cli.demo -> simulator") for allowed in demo["ignore_imports"])
+    assert all(allowed.startswith("bridge.cli.show.stage -> simulator") for allowed in demo["ignore_imports"])
 
 
 def test_no_file_knows_a_machine_or_a_registry():

@@ -84,7 +84,7 @@ def check_everything(told: Sequence[Told], truth: Mapping[str, Any], *, repeats:
     """
     if not repeats:
         twice = [one for one, count in Counter(each.id for each in told).items() if count > 1]
-        assert twice == []
+        assert twice == [], f"{len(twice)} came twice: {twice[:5]}"
     firsts = list({one.id: one for one in reversed(told)}.values())[::-1]
     jobs = by_job(firsts)
     assert set(jobs) == {key_of(job) for job in truth["jobs"]}
