@@ -151,7 +151,7 @@ async def main(file, note, point, at):
     kafka_session.AIOKafkaProducer = faulty_producer(points)
     app.open_state = faulty(points, app.open_state, lambda state: FaultyState(state, points))
     app.open_source = faulty(points, app.open_source, lambda source: Passing(source, points, SOURCE_POINTS))
-    watch.OVERLAP, watch.LOOK_BACK_EVERY = 6.0, 1.0  # the mark moves within a round
+    watch.LOOK_BACK_EVERY = 1.0  # a round is short
     metrics, stop = Metrics(), asyncio.Event()
     observer = LogObserver(open_log(sys.stderr, clock=SystemClock(), console=False), metrics)
     command._stop_on_signals(asyncio.get_running_loop(), stop)
