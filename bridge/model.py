@@ -261,7 +261,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a command asks of the running bridge.
 
     `kind` is `<room>.<verb>` (`dead_letters.retry`); `arguments` is what the room understands, as
-    JSON knows it. `who` is the user of the operating system, `at` is in epoch seconds.
+    JSON knows it. `who` is the user of the operating system, `at` is in epoch seconds. `progress` is
+    what a room that goes on after a restart has noted so far.
     """
 
     id: int
@@ -270,6 +271,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     who: str
     at: float
     begun: bool = False
+    progress: dict[str, Any] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

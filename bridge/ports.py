@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Literal, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -181,12 +182,21 @@ class TransactionalSink(Sink, Protocol):
         """
         ...
 
-    async def send_with_places(
-        self, events: Sequence[Event], places: Mapping[JobKey, Place | None], /
-    ) -> None:
-        """Deliver `events` and move `places`, both or neither; either may be empty.
+    def notes(self) -> Mapping[str, bytes]:
+        """Return what was noted beside the places, as the last `places` found it."""
+        ...
 
-        None for a job forgets it.
+    async def send_with_places(
+        self,
+        events: Sequence[Event],
+        places: Mapping[JobKey, Place | None],
+        /,
+        *,
+        notes: Mapping[str, bytes | None] = MappingProxyType({}),
+    ) -> None:
+        """Deliver `events`, move `places` and take `notes`: all or nothing; each may be empty.
+
+        None forgets a job, or a note. Notes are for whoever has lost the disk.
 
         A call whose outcome is unknown raises `TemporaryDeliveryError`; the next call finds out what
         became of it before it sends anything, and counts events that had been accepted as delivered.
@@ -239,6 +249,10 @@ class Orders(Protocol):
 
     async def begin_order(self, order_id: int, /) -> None:
         """Mark an order as begun; returning means that this survives a power cut."""
+        ...
+
+    async def note_progress(self, order_id: int, progress: Mapping[str, Any], /) -> None:
+        """Write how far an order is; returning means that this survives a power cut."""
         ...
 
     async def end_order(self, order_id: int, outcome: Outcome, /) -> None:

@@ -33,7 +33,7 @@ def read_open(db: sqlite3.Connection) -> Sequence[Order]:
         msgspec.MsgspecError: one of them was not written by `give`.
     """
     rows = db.execute(
-        "SELECT id, kind, arguments, who, at, begun_at IS NOT NULL FROM orders "
+        "SELECT id, kind, arguments, who, at, begun_at IS NOT NULL, progress FROM orders "
         "WHERE outcome IS NULL ORDER BY id"
     )
     return [
@@ -44,14 +44,20 @@ def read_open(db: sqlite3.Connection) -> Sequence[Order]:
             who=who,
             at=at,
             begun=bool(begun),
+            progress=_progress(progress),
         )
-        for number, kind, arguments, who, at, begun in rows
+        for number, kind, arguments, who, at, begun, progress in rows
     ]
 
 
 def begin(db: sqlite3.Connection, number: int, now: float) -> None:
     """Mark an order as begun."""
     db.execute("UPDATE orders SET begun_at = ? WHERE id = ?", (now, number))
+
+
+def note_progress(db: sqlite3.Connection, number: int, progress: Mapping[str, Any]) -> None:
+    """Write how far an order is."""
+    db.execute("UPDATE orders SET progress = ? WHERE id = ?", (dump(progress).decode(), number))
 
 
 def end(db: sqlite3.Connection, number: int, outcome: Outcome, now: float) -> None:
@@ -72,6 +78,20 @@ def outcome_of(db: sqlite3.Connection, number: int) -> Outcome | None:
     return None if row is None or row[0] is None else msgspec.json.decode(row[0], type=Outcome)
 
 
+def progress_of(db: sqlite3.Connection, number: int) -> dict[str, Any] | None:
+    """Return how far an order is, None when nothing was noted.
+
+    Raises:
+        msgspec.MsgspecError: it was not written by `note_progress`.
+    """
+    row = db.execute("SELECT progress FROM orders WHERE id = ?", (number,)).fetchone()
+    return None if row is None else _progress(row[0])
+
+
 def drop_old(db: sqlite3.Connection, now: float) -> None:
     """Drop orders that ended long before `now` (epoch seconds)."""
     db.execute("DELETE FROM orders WHERE ended_at <= ?", (now - ENDED_KEPT,))
+
+
+def _progress(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else msgspec.json.decode(text, type=dict[str, Any])

@@ -45,6 +45,13 @@ STEPS: Final[tuple[Sequence[str], ...]] = (
             who TEXT NOT NULL, at REAL NOT NULL, begun_at REAL, ended_at REAL, outcome TEXT)""",
         "CREATE INDEX orders_open ON orders (id) WHERE outcome IS NULL",
     ),
+    (
+        """CREATE TABLE sink_memory (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, key TEXT NOT NULL,
+            value TEXT NOT NULL, UNIQUE (sink, key))""",
+        "CREATE INDEX sink_memory_by_sink ON sink_memory (sink, seq)",
+    ),
+    ("ALTER TABLE orders ADD COLUMN progress TEXT",),
 )
 """Step n brings a file from version n to n + 1; `user_version` holds the number of steps done."""
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -113,6 +113,13 @@ class SqliteState:
         """Mark an order as begun; see `ports.Orders`."""
         await self.call(
             lambda now: self._file.write(lambda db: orders.begin(db, order_id, now)), COMMIT_LIMIT
+        )
+
+    async def note_progress(self, order_id: int, progress: Mapping[str, Any], /) -> None:
+        """Write how far an order is; see `ports.Orders`."""
+        await self.call(
+            lambda _now: self._file.write(lambda db: orders.note_progress(db, order_id, progress)),
+            COMMIT_LIMIT,
         )
 
     async def end_order(self, order_id: int, outcome: Outcome, /) -> None:

@@ -48,6 +48,11 @@ class Visit:
         with _door(self._path):
             return orders.outcome_of(self._db, number)
 
+    def progress(self, number: int) -> Mapping[str, Any] | None:
+        """Return how far an order is, None when the bridge has noted nothing."""
+        with _door(self._path):
+            return orders.progress_of(self._db, number)
+
 
 @contextmanager
 def visit(path: Path, *, giving: bool = False) -> Generator[Visit]:

@@ -51,6 +51,24 @@ async def test_orders_survive_a_restart_in_their_order(house):
         assert [(o.kind, o.begun) for o in await state.orders()] == [("a", False), ("b", True), ("c", False)]
 
 
+async def test_how_far_an_order_is_survives_a_restart(house):
+    async with house.open() as state:
+        await state.load()
+        with house.visit() as command:
+            number = command.give("a", {}, who="ada", at=1.0)
+            assert command.progress(number) is None
+            await state.begin_order(number)
+            for counter in (1, 2):
+                await state.note_progress(number, {"job": "prod/job/1", "counter": counter})
+            await state.note_progress(99, {"counter": 3})
+            assert command.progress(99) is None
+    async with house.open() as state:
+        (order,) = await state.orders()
+        assert order.progress == {"job": "prod/job/1", "counter": 2}
+        with house.visit() as command:
+            assert command.progress(number) == order.progress
+
+
 async def test_the_first_outcome_of_an_order_stands(house):
     async with house.open() as state:
         with house.visit() as command:

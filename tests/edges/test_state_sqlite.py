@@ -122,7 +122,7 @@ async def test_a_file_of_a_newer_version_is_refused_and_left_alone(path):
     db.execute("PRAGMA user_version = 99")
     db.close()
     await refused(
-        path, "newer version of the bridge .state version 99, this one knows 2.: start that version"
+        path, "newer version of the bridge .state version 99, this one knows 3.: start that version"
     )
 
 

@@ -158,6 +158,17 @@ class MemoryState:
         if order_id in self.given:
             self.given[order_id] = msgspec.structs.replace(self.given[order_id], begun=True)
 
+    async def note_progress(self, order_id: int, progress: Mapping[str, object], /) -> None:
+        """Write how far an order is."""
+        self._fail()
+        if order_id in self.given:
+            read = msgspec.json.decode(dump(progress))
+            self.given[order_id] = msgspec.structs.replace(self.given[order_id], progress=read)
+
+    def progress(self, number: int) -> Mapping[str, object] | None:
+        """Return how far an order is, as a command asks for it."""
+        return self.given[number].progress if number in self.given else None
+
     async def end_order(self, order_id: int, outcome: Outcome, /) -> None:
         """Write an order's outcome."""
         self._fail()
