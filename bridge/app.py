@@ -70,7 +70,8 @@ async def run(
         keeper = Keeper(state, observer)
         check_destinations(config, snapshot, keeper=keeper, accept=accept, now=clock.now())
         bridge = Bridge(config, snapshot, keeper=keeper, clock=clock, observer=observer)
-        for name, sink in (await open_sinks(config, stack, kinds=kinds or sink_kinds(), clock=clock)).items():
+        kinds = kinds or sink_kinds()
+        for name, sink in (await open_sinks(config, stack, kinds=kinds, state=state, clock=clock)).items():
             bridge.add_sink(name, sink)
         for name, options in config.sources.items():
             counted = partial(_count_request, observer, name)

@@ -12,19 +12,19 @@ from bridge.errors import ConfigError, Problem
 from bridge.keep import Keeper
 from bridge.model import Job, SinkRecord
 from bridge.normalize import job_fields
-from bridge.ports import Clock, Sink, SinkContext, Snapshot
+from bridge.ports import Clock, Sink, SinkContext, Snapshot, State
 from bridge.route import compile_match
 from bridge.sinks import SinkKind
 from bridge.watch import Scope
 
 
 async def open_sinks(
-    config: Config, stack: AsyncExitStack, *, kinds: Mapping[str, SinkKind], clock: Clock
+    config: Config, stack: AsyncExitStack, *, kinds: Mapping[str, SinkKind], state: State, clock: Clock
 ) -> dict[str, Sink]:
-    """Open every sink of the configuration on `stack`."""
+    """Open every sink of the configuration on `stack`, each with its memory in `state`."""
     opened: dict[str, Sink] = {}
     for name, options in config.sinks.items():
-        context = SinkContext(bridge=config.name, name=name, clock=clock)
+        context = SinkContext(bridge=config.name, name=name, clock=clock, memory=state.memory_of(name))
         kind = kinds[options.model_dump()["type"]]
         opened[name] = await stack.enter_async_context(kind.open(options, context))
     return opened

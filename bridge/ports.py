@@ -288,6 +288,52 @@ class State(Orders, Protocol):
         ...
 
 
+    def memory_of(self, sink: str, /) -> SinkMemory:
+        """Return what the sink of this name remembers."""
+        ...
+
+
+class SinkMemory(Protocol):
+    """What one sink keeps over a restart: JSON values by key, none of them large.
+
+    At least the newest 10,000 values put are kept; those of a sink that was removed from the
+    configuration go 7 days later. Every method raises `StateError` when it cannot do its work: a
+    sink lets that through, and the bridge stops.
+    """
+
+    async def get(self, key: str, /) -> Any | None:
+        """Return the value put under `key`, or None."""
+        ...
+
+    async def put(self, key: str, value: Any, /) -> None:
+        """Put a value in the place of the one before; returning means that it survives a power cut."""
+        ...
+
+    async def delete(self, key: str, /) -> None:
+        """Forget the value under `key`, if there is one."""
+        ...
+
+
+class ShortMemory:
+    """The `SinkMemory` of a sink that is only tried out: it ends with its process."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._values: dict[str, Any] = {}
+
+    async def get(self, key: str, /) -> Any | None:
+        """Return the value put under `key`, or None."""
+        return self._values.get(key)
+
+    async def put(self, key: str, value: Any, /) -> None:
+        """Put a value in the place of the one before."""
+        self._values[key] = value
+
+    async def delete(self, key: str, /) -> None:
+        """Forget the value under `key`, if there is one."""
+        self._values.pop(key, None)
+
+
 class Routes(Protocol):
     """The compiled rules."""
 
@@ -301,11 +347,12 @@ class Routes(Protocol):
 
 
 class SinkContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sink is told of the bridge it belongs to, beside its own options."""
+    """What a sink is given by the bridge it belongs to, beside its own options."""
 
     bridge: str
     name: str
     clock: Clock
+    memory: SinkMemory = msgspec.field(default_factory=ShortMemory)
 
 
 __all__ = [
@@ -317,8 +364,10 @@ __all__ = [
     "Orders",
     "Purpose",
     "Routes",
+    "ShortMemory",
     "Sink",
     "SinkContext",
+    "SinkMemory",
     "Snapshot",
     "Source",
     "State",

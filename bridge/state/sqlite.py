@@ -20,8 +20,8 @@ import msgspec
 
 from bridge.errors import StateError
 from bridge.model import DeadLetter, JobKey, JobRecord, Order, Outcome
-from bridge.ports import Changes, Clock, Snapshot
-from bridge.state import orders, schema, tables
+from bridge.ports import Changes, Clock, SinkMemory, Snapshot
+from bridge.state import memory, orders, schema, tables
 from bridge.state.ownership import OwnerLock, refuse_network_disk
 
 T = TypeVar("T")
@@ -128,6 +128,18 @@ class SqliteState:
             lambda now: self._file.write(lambda db: orders.end(db, order_id, outcome, now)), COMMIT_LIMIT
         )
 
+    def memory_of(self, sink: str, /) -> SinkMemory:
+        """Return what one sink remembers; see `ports.State`."""
+        return _Memory(self, sink)
+
+    async def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask one thing."""
+        return await self.call(lambda _now: self._file.read(question), COMMIT_LIMIT)
+
+    async def change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Do one `change` in a transaction of its own."""
+        await self.call(lambda _now: self._file.write(change), COMMIT_LIMIT)
+
     async def call(self, work: Callable[[float], T], limit: float) -> T:
         """Run `work` with the wall time on the thread, at most `limit` seconds.
 
@@ -141,6 +153,23 @@ class SqliteState:
                 return await asyncio.get_running_loop().run_in_executor(self._thread, work, now)
         except TimeoutError as err:
             raise StateError(f"state file {path}: its disk has not answered for {limit:.0f} s") from err
+
+
+class _Memory:
+    """`ports.SinkMemory` of one sink."""
+
+    def __init__(self, state: SqliteState, sink: str) -> None:
+        self._state = state
+        self._sink = sink
+
+    async def get(self, key: str, /) -> Any | None:
+        return await self._state.ask(lambda db: memory.get(db, self._sink, key))
+
+    async def put(self, key: str, value: Any, /) -> None:
+        await self._state.change(lambda db: memory.put(db, self._sink, key, value))
+
+    async def delete(self, key: str, /) -> None:
+        await self._state.change(lambda db: memory.delete(db, self._sink, key))
 
 
 class _File:
@@ -208,6 +237,7 @@ class _File:
     def _keep_house(self, db: sqlite3.Connection, now: float) -> None:
         tables.drop_removed_sinks(db, now)
         orders.drop_old(db, now)
+        memory.drop_oldest(db)
         self._housekeeping_at = now + HOUSEKEEPING_EVERY
 
     @property

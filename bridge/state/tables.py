@@ -110,6 +110,7 @@ def drop_removed_sinks(db: sqlite3.Connection, now: float) -> None:
     gone = list(db.execute("SELECT name FROM sinks WHERE removed_at <= ?", (limit,)))
     db.executemany("DELETE FROM places WHERE sink = ?", gone)
     db.executemany("DELETE FROM dead_letters WHERE sink = ?", gone)
+    db.executemany("DELETE FROM sink_memory WHERE sink = ?", gone)
     db.executemany("DELETE FROM sinks WHERE name = ?", gone)
 
 

@@ -17,6 +17,7 @@ from bridge.errors import StateError
 from bridge.model import Job, JobKey, JobRecord, Place, SinkRecord
 from bridge.ports import Changes
 from bridge.state import sqlite
+from bridge.state.schema import STEPS
 from bridge.state.sqlite import open_state
 from tests.support.fakes import FakeClock
 
@@ -122,7 +123,8 @@ async def test_a_file_of_a_newer_version_is_refused_and_left_alone(path):
     db.execute("PRAGMA user_version = 99")
     db.close()
     await refused(
-        path, "newer version of the bridge .state version 99, this one knows 3.: start that version"
+        path,
+        f"newer version of the bridge .state version 99, this one knows {len(STEPS)}.: start that version",
     )
 
 

@@ -20,6 +20,7 @@ BASE = 1_780_000_000.0
 DEAD_LETTERS_KEPT = 1_000
 REMOVED_SINK_KEPT = 7 * 86_400.0
 ENDED_ORDERS_KEPT = 7 * 86_400.0
+SINK_MEMORY_KEPT = 10_000
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -74,6 +75,26 @@ class FakeObserver:
         return self.gauges.get((metric, tuple(sorted(labels.items()))))
 
 
+class FakeSinkMemory:
+    """A sink's memory that survives as long as `values` do; text, as what is on disk."""
+
+    def __init__(self, values: dict[str, bytes] | None = None) -> None:
+        self.values = {} if values is None else values
+
+    async def get(self, key: str, /) -> object | None:
+        """Return the value put under `key`, or None."""
+        return msgspec.json.decode(self.values[key]) if key in self.values else None
+
+    async def put(self, key: str, value: object, /) -> None:
+        """Put a value in the place of the one before: it is the newest now."""
+        self.values.pop(key, None)
+        self.values[key] = dump(value)
+
+    async def delete(self, key: str, /) -> None:
+        """Forget the value under `key`, if there is one."""
+        self.values.pop(key, None)
+
+
 class MemoryState:
     """State that survives as long as the object does.
 
@@ -91,6 +112,7 @@ class MemoryState:
         self.given: dict[int, Order] = {}
         self.outcomes: dict[int, Outcome] = {}
         self.ended: dict[int, float] = {}
+        self.memories: dict[str, dict[str, bytes]] = {}
         self.commits: list[Changes] = []
         self.failure: StateError | None = None
         self.delay = delay
@@ -177,6 +199,10 @@ class MemoryState:
             self.outcomes[order_id] = msgspec.json.decode(text, type=Outcome)
             self.ended[order_id] = self.clock.now()
 
+    def memory_of(self, sink: str, /) -> FakeSinkMemory:
+        """Return what the sink of this name remembers."""
+        return FakeSinkMemory(self.memories.setdefault(sink, {}))
+
     def _bury(self, letter: DeadLetter) -> None:
         letter = msgspec.structs.replace(letter, reason=letter.reason.encode(errors="replace").decode())
         self.letters.pop((letter.sink, letter.event_id), None)
@@ -191,6 +217,9 @@ class MemoryState:
         self.sinks = {name: record for name, record in self.sinks.items() if name not in gone}
         self.places = {w: place for w, place in self.places.items() if w[1] not in gone and w[0] in self.jobs}
         self.letters = {w: letter for w, letter in self.letters.items() if w[0] not in gone}
+        for sink, values in self.memories.items():
+            for key in list(values) if sink in gone else list(values)[:-SINK_MEMORY_KEPT]:
+                del values[key]
         old = [n for n, at in self.ended.items() if at <= self.clock.now() - ENDED_ORDERS_KEPT]
         for number in old:
             del self.given[number], self.outcomes[number], self.ended[number]
