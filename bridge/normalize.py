@@ -277,10 +277,19 @@ def _read_loosely(raw: msgspec.Raw, text: bytes) -> tuple[msgspec.Raw, _Data, bo
         loose = _loose_data.decode(text)
     except (msgspec.DecodeError, RecursionError):
         # No object, or a number that no float can hold under one of the names.
-        return (raw if text.lstrip()[:1] == b"{" else _EMPTY), _Data(), True
+        return (raw if _is_object(text) else _EMPTY), _Data(), True
     data = _Data()
     for name in _Data.__struct_fields__:
         value = getattr(loose, name)
         if type(value) in _KINDS.get(name, (str,)):
             setattr(data, name, value)
     return raw, data, True
+
+
+def _is_object(text: bytes) -> bool:
+    """Whether `text` is an object to its end: a wrong value may come before what is no JSON at all."""
+    try:
+        _skip.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return text.lstrip()[:1] == b"{"

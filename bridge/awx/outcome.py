@@ -22,6 +22,7 @@ FAILED_EVENTS: Final = ("runner_on_failed", "runner_on_error", "runner_on_unreac
 """One of these ends each failed task of a host, loops and async tasks included. With `failed=true`
 none is a failure that the playbook ignores; a rescued one still counts (AWX does not tell)."""
 
+_FAILED_STATUSES: Final = ("failed", "error", "canceled")  # a set would take no list for a value
 _TYPES_WITH_HOSTS: Final = frozenset({"job", "ad_hoc_command", "project_update"})
 _LONGEST_MESSAGE: Final = 1000
 _NUMBERS: Final = ("ok", "changed", "failures", "dark", "skipped", "rescued", "ignored")
@@ -74,7 +75,7 @@ def _failed_node(row: object) -> Failure | None:
         return None
     summary = row.get("summary_fields")
     job = summary.get("job") if isinstance(summary, dict) else None
-    if not isinstance(job, dict) or job.get("status") not in {"failed", "error", "canceled"}:
+    if not isinstance(job, dict) or job.get("status") not in _FAILED_STATUSES:
         return None
     explanation = job.get("job_explanation")
     kind = str(job.get("type") or "job").replace("_", " ")

@@ -83,7 +83,7 @@ def node(status, **more):
 
 def test_failed_nodes():
     rows = [node("successful"), node("failed"), node("error", job_explanation="no project"), node("canceled", name=""),
-            {"id": 2, "summary_fields": {}, "identifier": "never-runs"}, None]  # fmt: skip
+            {"id": 2, "summary_fields": {}, "identifier": "never-runs"}, None, node(["failed"]), node({})]  # fmt: skip
     assert [(f.task, f.message) for f in failed_nodes_in(rows)] == [
         ("deploy", "job 30 failed"),
         ("deploy", "job 30 error: no project"),

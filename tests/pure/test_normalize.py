@@ -129,6 +129,7 @@ def test_odd_event_names_do_not_make_types(name):
         (b'{"duration":1e999,"host":"w"}', b'{"duration":1e999,"host":"w"}', {"duration": None}),
         (b'{"host":"\xff"}', '{"host":"\ufffd"}'.encode(), {"host": "\ufffd"}),
         (b'{"a":', b"{}", {}),
+        (b'{"duration":"long","host":Infinity}', b"{}", {}),
         (b'{"a":"\\ud800"}', b"{}", {}),
         (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"{}", {}),
     ],
