@@ -19,6 +19,7 @@ from bridge.config import Config
 from bridge.keep import Keeper
 from bridge.parts import Bridge
 from bridge.ports import Clock, Observer
+from bridge.recover import recovered
 from bridge.sinks import SinkKind, sink_kinds
 from bridge.state.sqlite import open_state
 from bridge.status import health, healthy, observe, status
@@ -69,9 +70,10 @@ async def run(
         snapshot = await state.load()
         keeper = Keeper(state, observer)
         check_destinations(config, snapshot, keeper=keeper, accept=accept, now=clock.now())
+        sinks = await open_sinks(config, stack, kinds=kinds or sink_kinds(), state=state, clock=clock)
+        snapshot = await recovered(snapshot, sinks, keeper=keeper, stop=stop, observer=observer)
         bridge = Bridge(config, snapshot, keeper=keeper, clock=clock, observer=observer)
-        kinds = kinds or sink_kinds()
-        for name, sink in (await open_sinks(config, stack, kinds=kinds, state=state, clock=clock)).items():
+        for name, sink in sinks.items():
             bridge.add_sink(name, sink)
         for name, options in config.sources.items():
             counted = partial(_count_request, observer, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from bridge.errors import DeliveryError
@@ -26,8 +26,8 @@ class Carrier(Protocol):
         """Deliver `events`; raises what `Sink.send` raises."""
         ...
 
-    async def apart(self, event: Event, /) -> None:
-        """Deliver one event out of its job's order: no place moves; raises what `Sink.send` raises."""
+    async def apart(self, events: Sequence[Event], /) -> None:
+        """Deliver `events` out of their jobs' order: no place moves; raises what `Sink.send` raises."""
         ...
 
     async def keep_up(self) -> None:
@@ -49,9 +49,9 @@ class Plain:
         """Send."""
         await self._sink.send(events)
 
-    async def apart(self, event: Event, /) -> None:
+    async def apart(self, events: Sequence[Event], /) -> None:
         """Send."""
-        await self._sink.send([event])
+        await self._sink.send(events)
 
     async def keep_up(self) -> None:
         """Nothing is to be done beside the batches."""
@@ -60,14 +60,18 @@ class Plain:
 class Transactions:
     """A sink that holds its own places: on start they win over the disk, then both move together."""
 
-    def __init__(self, sink: TransactionalSink, lane: Lane) -> None:
-        """Hold `lane` until the places of `sink` are known, and listen to how its places move."""
+    def __init__(self, sink: TransactionalSink, lane: Lane, *, notes: Mapping[str, bytes]) -> None:
+        """Hold `lane` until the places of `sink` are known, and listen to how its places move.
+
+        `notes` are what it should hold beside them at the start; `note` tells what changes.
+        """
         self._sink = sink
         self._lane = lane
         self._tell: Callable[[JobKey, Place], None] = lane.moved
         self._known: dict[JobKey, Place] = {}
         self._moved: dict[JobKey, Place] = {}
         self._forgotten: set[JobKey] = set()
+        self._notes: dict[str, bytes | None] = dict(notes)
         self._one = asyncio.Lock()
         lane.moved, lane.forget = self.moved, self.forget
         lane.hold()
@@ -82,12 +86,18 @@ class Transactions:
             self._lane.place_of = lambda job, _disk: self._known.get(job, Place())
         else:
             self._moved = {job: self._lane.place(job) for job in self._lane.jobs()}
+        held = self._sink.notes()
+        self._notes = {name: note for name, note in self._notes.items() if held.get(name) != note}
         self._lane.go_on()
 
     def moved(self, job: JobKey, place: Place) -> None:
         """Note a place that moved: the disk may know at once, the sink with the next transaction."""
         self._moved[job] = place
         self._tell(job, place)
+
+    def note(self, name: str, note: bytes | None, /) -> None:
+        """Have `note` kept with the next transaction; see `keep.Mirror`."""
+        self._notes[name] = note
 
     def forget(self, job: JobKey) -> None:
         """Let the sink forget a job that nobody will ask for again."""
@@ -110,20 +120,22 @@ class Transactions:
             # Nothing of this lane is under way now, so what the lane says is what has been accepted.
             forgotten = frozenset(self._forgotten)
             places = self._news() | self._lane.places_after(events)
-            await self._sink.send_with_places(events, {**dict.fromkeys(forgotten), **places})
+            notes = dict(self._notes)
+            await self._sink.send_with_places(events, {**dict.fromkeys(forgotten), **places}, notes=notes)
             self._known.update(places)
             self._forgotten -= forgotten
+            self._notes = {name: note for name, note in self._notes.items() if notes.get(name, b"") != note}
 
-    async def apart(self, event: Event, /) -> None:
-        """Deliver `event` in a transaction of its own."""
+    async def apart(self, events: Sequence[Event], /) -> None:
+        """Deliver `events` in a transaction of their own."""
         async with self._one:
-            await self._sink.send_with_places([event], {})
+            await self._sink.send_with_places(events, {})
 
     async def keep_up(self) -> None:
         """Write places that moved without an event; what fails goes with the next transaction."""
         while True:
             await asyncio.sleep(FLUSH_EVERY)
-            if self._forgotten or self._news():
+            if self._forgotten or self._notes or self._news():
                 try:
                     await self.carry(())
                 except DeliveryError:

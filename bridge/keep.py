@@ -8,10 +8,11 @@ committed, what comes gathers in the next. Whoever must not go on before a value
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from bridge.errors import StateError
 from bridge.model import DeadLetter, JobKey, JobRecord, Place, SinkRecord, SourceRecord
+from bridge.notes import job_note, name_of_job, name_of_source, source_note
 from bridge.ports import Changes, Observer, State
 
 PAUSE: Final = 0.02
@@ -19,6 +20,14 @@ PAUSE: Final = 0.02
 
 LAST_COMMIT: Final = 10.0
 """Seconds that the last commits may take when the bridge stops."""
+
+
+class Mirror(Protocol):
+    """Somebody who keeps what a lost disk would need."""
+
+    def note(self, name: str, note: bytes | None, /) -> None:
+        """Keep `note` under `name`; None: forget it."""
+        ...
 
 
 class _Group:
@@ -38,6 +47,8 @@ class Keeper:
     """Gathers what changed and commits it; nothing is written before `run` runs."""
 
     def __init__(self, state: State, observer: Observer) -> None:
+        # Who else is told of jobs and sources: sinks that keep their own places.
+        self.mirrors: list[Mirror] = []
         self._state = state
         self._observer = observer
         self._next = _Group()
@@ -50,6 +61,8 @@ class Keeper:
         """Remember a job; the last record put wins."""
         self._next.changes.jobs[record.job.key] = record
         self._wake.set()
+        for mirror in self.mirrors:
+            mirror.note(name_of_job(record.job.key), job_note(record))
 
     def place(self, key: JobKey, sink: str, place: Place) -> None:
         """Remember how far `sink` is in a job; the last place put wins."""
@@ -60,6 +73,8 @@ class Keeper:
         """Remember a source; the last record put wins."""
         self._next.changes.sources[name] = record
         self._wake.set()
+        for mirror in self.mirrors:
+            mirror.note(name_of_source(name), source_note(record))
 
     def sink(self, name: str, record: SinkRecord) -> None:
         """Remember a sink; the last record put wins."""
@@ -88,6 +103,8 @@ class Keeper:
             del changes.places[where]
         changes.forgotten.add(key)
         self._wake.set()
+        for mirror in self.mirrors:
+            mirror.note(name_of_job(key), None)
 
     async def durable(self) -> None:
         """Return when everything that was put before this call is committed.

@@ -49,8 +49,8 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "bug.caught": LogEvent(
         "error", "The bridge ends because of a mistake in its own code; please report it."
     ),
-    "catch_up.finished": LogEvent("info", "A job's lagging sinks are level with its live tail."),
-    "catch_up.started": LogEvent("info", "A job is read again from the lowest place of its lagging sinks."),
+    "catch_up.finished": LogEvent("debug", "A job's lagging sinks are level with its live tail."),
+    "catch_up.started": LogEvent("debug", "A job is read again from the lowest place of its lagging sinks."),
     "config.loaded": LogEvent("info", "The configuration was read and is in force."),
     "dead_letter.dropped": LogEvent("warning", "Dead letters were dropped by order of an operator."),
     "dead_letter.retried": LogEvent("info", "Dead letters were tried again by order of an operator."),
@@ -95,6 +95,12 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "source.replaced": LogEvent("error", "Another AWX answers behind the same URL; this source is parked."),
     "source.rewound": LogEvent("error", "A source was restored from a backup; it is parked."),
     "source.up": LogEvent("info", "A source answers."),
+    "state.recovered": LogEvent(
+        "warning", "State was blank; what a sink remembers has taken its place, the rest is lost."
+    ),
+    "state.waiting": LogEvent(
+        "warning", "State is blank, and a sink that may remember does not answer; it is waited for."
+    ),
     "state.committed": LogEvent("debug", "What moved is on disk."),
 }
 """Every line that the log can hold, by name."""

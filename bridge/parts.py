@@ -12,7 +12,7 @@ from bridge.anew import Anew
 from bridge.assemble import scope_of
 from bridge.awx import SourceOptions
 from bridge.backoff import full_jitter
-from bridge.carry import Plain, Transactions
+from bridge.carry import Carrier, Plain, Transactions
 from bridge.config import Config
 from bridge.contract import FIELDS
 from bridge.deliver import Delivery, Health
@@ -22,6 +22,7 @@ from bridge.keep import Keeper
 from bridge.lane import Lane
 from bridge.letters import Letters
 from bridge.model import JobKey, Place
+from bridge.notes import notes_of
 from bridge.orders import Clerk
 from bridge.ports import Clock, Observer, Sink, Snapshot, Source, State, TransactionalSink
 from bridge.prepare import Preparer
@@ -71,7 +72,10 @@ class Bridge:
         """Give `sink` its lane and the loop that empties it."""
         options = self.config.sinks[name]
         lane = Lane(name, batching=options.batching, moved=partial(self._moved, name))
-        carrier = Transactions(sink, lane) if isinstance(sink, TransactionalSink) else Plain(sink)
+        carrier: Carrier = Plain(sink)
+        if isinstance(sink, TransactionalSink):
+            carrier = transactions = Transactions(sink, lane, notes=self._notes())
+            self.keeper.mirrors.append(transactions)
         self.lanes[name] = lane
         self.deliveries[name] = Delivery(
             lane,
@@ -83,6 +87,10 @@ class Bridge:
             clock=self.clock,
             observer=self.observer,
         )
+
+    def _notes(self) -> dict[str, bytes]:
+        snapshot = self._snapshot
+        return notes_of([*snapshot.jobs.values(), *snapshot.done.values()], snapshot.sources)
 
     def add_source(self, source: Source) -> None:
         """Watch `source` and go on with the jobs that state remembers of it."""

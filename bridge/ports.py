@@ -104,6 +104,16 @@ class Source(Protocol):
         """Return the jobs with a greater id, ascending, at most one page of 200."""
         ...
 
+    async def jobs_finished(
+        self, listing: Listing, job_id: int, /, *, since: str | None, statuses: Sequence[str]
+    ) -> Sequence[Job]:
+        """Return the jobs with a greater id that finished, ascending, at most one page of 200.
+
+        `since` (ISO 8601) leaves out those that finished by then; `statuses` names those that count,
+        none for all of them.
+        """
+        ...
+
     async def jobs_active(self, listing: Listing, /) -> Sequence[Job]:
         """Return every job in an active status, ascending by id, all pages."""
         ...
@@ -116,7 +126,7 @@ class Source(Protocol):
         """Return those of `ids` (at most 200) that AWX still has."""
         ...
 
-    async def job(self, key: JobKey, /) -> Job:
+    async def job(self, key: JobKey, /, *, purpose: Purpose = Purpose.LIVE) -> Job:
         """Return one job as its detail shows it."""
         ...
 
@@ -128,23 +138,23 @@ class Source(Protocol):
         """Return the readable events among `counters` (at most 200), in counter order."""
         ...
 
-    async def emitted_is(self, key: JobKey, total: int, /) -> bool:
+    async def emitted_is(self, key: JobKey, total: int, /, *, purpose: Purpose = Purpose.CLOSING) -> bool:
         """Whether AWX's own count of emitted events is exactly `total` (the count proof)."""
         ...
 
-    async def emitted_above(self, key: JobKey, total: int, /) -> bool:
+    async def emitted_above(self, key: JobKey, total: int, /, *, purpose: Purpose = Purpose.CLOSING) -> bool:
         """Whether AWX's own count of emitted events is greater than `total`."""
         ...
 
-    async def event_count(self, key: JobKey, /) -> tuple[int, int]:
+    async def event_count(self, key: JobKey, /, *, purpose: Purpose = Purpose.CLOSING) -> tuple[int, int]:
         """Return (number of readable rows, highest counter); costs AWX a COUNT."""
         ...
 
-    async def hosts(self, key: JobKey, /) -> Sequence[HostSummary]:
+    async def hosts(self, key: JobKey, /, *, purpose: Purpose = Purpose.CLOSING) -> Sequence[HostSummary]:
         """Return what each host did, from the stats event; empty when there is none."""
         ...
 
-    async def failures(self, key: JobKey, /) -> Sequence[Failure]:
+    async def failures(self, key: JobKey, /, *, purpose: Purpose = Purpose.CLOSING) -> Sequence[Failure]:
         """Return up to 20 failures in counter order; of a workflow job its failed nodes."""
         ...
 
@@ -286,7 +296,6 @@ class State(Orders, Protocol):
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """Return the dead letters, oldest first: of each sink the newest 1,000, one per event id."""
         ...
-
 
     def memory_of(self, sink: str, /) -> SinkMemory:
         """Return what the sink of this name remembers."""

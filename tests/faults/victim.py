@@ -112,8 +112,11 @@ class Places:
     async def send(self, events, /):
         await self._sink.send(events)
 
-    async def send_with_places(self, events, places, /):
-        await self._sink.send_with_places(events, places)
+    def notes(self):
+        return self._sink.notes()
+
+    async def send_with_places(self, events, places, /, **more):
+        await self._sink.send_with_places(events, places, **more)
 
     async def places(self):
         places = await self._sink.places()

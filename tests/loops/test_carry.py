@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from bridge.model import Place
+from bridge.model import Close, HostSummary, Job, JobRecord, Place
+from bridge.notes import notes_of, read_notes
+from tests.support.fakes import MemoryState
 from tests.support.jobs import events, ids, key, simple
 from tests.support.rig import Rig
 from tests.support.source import FakeSink, FakeSource
@@ -62,13 +64,15 @@ async def test_a_commit_whose_answer_is_lost_is_not_repeated():
 
 async def test_a_sink_that_is_down_at_the_start_holds_up_no_other():
     broker = Broker()
-    broker.down = True
     sinks = {"kafka": FakeTransactionalSink(broker), "file": FakeSink()}
     rig = Rig(FakeSource("prod", steady()), sinks=sinks)
     async with rig.run():
+        await asyncio.sleep(0.5)
+    broker.down = True
+    async with rig.run():
         await asyncio.sleep(40)
         assert sinks["file"].ids == whole(*range(1, 61))
-        assert broker.ids == []
+        assert [i for i in broker.ids if "/event/" in i] == []
         broker.down = False
         await asyncio.sleep(60)
     assert broker.ids == whole(*range(1, 61))
@@ -158,3 +162,54 @@ async def test_a_sink_that_begins_to_keep_places_takes_over_those_of_the_disk():
     assert len(everything) == len(set(everything))
     assert {i for i in everything if "/job/1/" in i} == set(whole(*range(1, 61)))
     assert "prod/job/2/status/failed" in everything
+
+
+@pytest.mark.parametrize("moment", [2.0, 6.0, 12.5, 13.2, 20.0])
+async def test_with_the_disk_lost_the_sink_alone_is_memory_enough(moment):
+    broker = Broker()
+    source = FakeSource("prod", steady(1), steady(2, count=20, appears=9.0), steady(3, appears=25.0))
+    rig = Rig(source, sinks={"all": FakeTransactionalSink(broker)})
+    async with rig.run(kill=True):
+        await asyncio.sleep(moment)
+    rig.state = MemoryState()
+    rig.sinks = {"all": FakeTransactionalSink(broker)}
+    await asyncio.sleep(10)
+    async with rig.run():
+        await asyncio.sleep(90)
+    assert len(broker.ids) == len(set(broker.ids))
+    for number, count in ((1, 60), (2, 20), (3, 60)):
+        name = f"prod/job/{number}"
+        got = [i for i in broker.ids if i.startswith(f"{name}/")]
+        assert [i for i in got if "/event/" in i] == events(*range(1, count + 1), job=name)
+        assert got[-1] == f"{name}/status/successful"
+    assert [note["lost"] for note in rig.observer.noted("state.recovered")] == [
+        "dead letters, orders, and what sinks remember of messages"
+    ]
+
+
+async def test_a_blank_disk_waits_for_the_sink_that_may_remember():
+    broker = Broker()
+    broker.down = True
+    source = FakeSource("prod", steady(count=5))
+    rig = Rig(source, sinks={"all": FakeTransactionalSink(broker)}, start="all")
+
+    async def mend():
+        await asyncio.sleep(60)
+        broker.down = False
+
+    mending = asyncio.create_task(mend())
+    async with rig.run():
+        assert len(rig.observer.noted("state.waiting")) == 1
+        await asyncio.sleep(30)
+    await mending
+    assert broker.ids[-1] == "prod/job/1/status/successful"
+
+
+async def test_a_huge_receipt_is_noted_without_its_hosts():
+    hosts = tuple(HostSummary(host=f"host-{n:05}.example.com", ok=n) for n in range(5_000))
+    close = Close(complete=True, events_total=9, last_counter=9, hosts=hosts)
+    record = JobRecord(job=Job(key=key(1), status="successful"), first_seen=0.0, close=close)
+    ((name, note),) = notes_of([record], {}).items()
+    assert len(note) < 1_000
+    jobs, _ = read_notes({name: note})
+    assert jobs[key(1)].close.events_total == 9

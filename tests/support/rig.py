@@ -9,6 +9,7 @@ from bridge.app import live
 from bridge.config import parse
 from bridge.keep import Keeper
 from bridge.parts import Bridge
+from bridge.recover import recovered
 from bridge.sinks import builtin_kinds
 from tests.support.fakes import FakeClock, FakeObserver, MemoryState
 from tests.support.source import FakeSink
@@ -72,15 +73,16 @@ class Rig:
         """Run the bridge; at the end stop it as a signal would, or kill it."""
         life = Lifeline(self.state)
         keeper = Keeper(life, self.observer)
-        bridge = Bridge(
-            self.config(), await life.load(), keeper=keeper, clock=self.clock, observer=self.observer
+        stop = asyncio.Event()
+        snapshot = await recovered(
+            await life.load(), self.sinks, keeper=keeper, stop=stop, observer=self.observer
         )
+        bridge = Bridge(self.config(), snapshot, keeper=keeper, clock=self.clock, observer=self.observer)
         for name, sink in self.sinks.items():
             bridge.add_sink(name, sink)
         for source in (self.source, *self.more):
             bridge.add_source(source)
         bridge.take_orders(life)
-        stop = asyncio.Event()
         task = asyncio.create_task(live(bridge, stop))
         try:
             yield bridge

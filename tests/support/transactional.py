@@ -11,6 +11,7 @@ class Broker:
     def __init__(self):
         self.events = []
         self.places = {}
+        self.notes = {}
         self.down = False
 
     @property
@@ -36,12 +37,16 @@ class FakeTransactionalSink:
             raise TemporaryDeliveryError("the broker is down")
         return dict(self.broker.places)
 
+    def notes(self):
+        return dict(self.broker.notes)
+
     async def send(self, events, /):
         await self.send_with_places(events, {})
 
-    async def send_with_places(self, events, places, /):
+    async def send_with_places(self, events, places, /, *, notes=None):
         if self.broker.down:
             raise TemporaryDeliveryError("the broker is down")
+        offered = {event.id for event in events}
         events = [event for event in events if event.id not in self._accepted]
         await asyncio.sleep(self.delay)
         self.broker.events += events
@@ -50,10 +55,15 @@ class FakeTransactionalSink:
                 self.broker.places.pop(job, None)
             else:
                 self.broker.places[job] = place
+        for name, note in (notes or {}).items():
+            if note is None:
+                self.broker.notes.pop(name, None)
+            else:
+                self.broker.notes[name] = note
         self.commits += 1
         if self.doubt:
             self.doubt -= 1
             self._accepted |= {event.id for event in events}
             raise TemporaryDeliveryError("the answer to the commit was lost")
         await asyncio.sleep(self.delay)
-        self._accepted.clear()
+        self._accepted -= offered

@@ -83,7 +83,7 @@ class PlacesTopic:
         try:
             async with self._consumer() as consumer:
                 if not await is_there(consumer._client, self.name):  # noqa: SLF001 - as a producer's `client`
-                    return Kept({}, None, None)
+                    return Kept({}, None, None, {})
                 consumer.assign([self._partition])
                 goal = getattr(consumer, end)
                 while (last := goal(self._partition)) is None or await self._position(consumer) < last:

@@ -6,6 +6,7 @@ Pure. The topic is compacted, so the last record of a key is what counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -19,6 +20,9 @@ OWNER: Final = b"_owner"
 
 TRANSACTION: Final = b"_transaction"
 """Key of the record that every transaction moves."""
+
+NOTE: Final = b"_note/"
+"""What the keys of notes begin with: what the bridge wants to find here when its disk is lost."""
 
 _Decoded = TypeVar("_Decoded")
 
@@ -51,6 +55,7 @@ class Kept(NamedTuple):
     places: dict[JobKey, Place]
     owner: Owner | None
     last: Transaction | None
+    notes: dict[str, bytes]
 
 
 def read(records: Mapping[bytes, bytes]) -> Kept:
@@ -67,15 +72,27 @@ def read(records: Mapping[bytes, bytes]) -> Kept:
         places,
         None if owner is None else _decoded(OWNER, owner, Owner),
         None if last is None else _decoded(TRANSACTION, last, Transaction),
+        {
+            key.removeprefix(NOTE).decode(errors="replace"): value
+            for key, value in records.items()
+            if key.startswith(NOTE)
+        },
     )
 
 
-def moves(places: Mapping[JobKey, Place | None], last: Transaction, *, now: float) -> list[Record]:
-    """Return the records of one transaction: its own, and each place or, for None, a tombstone."""
+def moves(
+    places: Mapping[JobKey, Place | None],
+    last: Transaction,
+    *,
+    now: float,
+    notes: Mapping[str, bytes | None] = MappingProxyType({}),
+) -> list[Record]:
+    """Return the records of one transaction: its own, each place and each note (for None a tombstone)."""
     encode = msgspec.json.encode
     records = [keyed(TRANSACTION, encode(last), now=now)]
     for key, place in places.items():
         records.append(keyed(str(key).encode(), None if place is None else encode(place), now=now))
+    records += [keyed(NOTE + name.encode(), note, now=now) for name, note in notes.items()]
     return records
 
 

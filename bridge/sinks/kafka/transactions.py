@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeVar
 
 from bridge.errors import (
@@ -71,6 +72,7 @@ class TransactionalKafkaSink:
         self._number = 0
         self._doubt: Doubt | None = None
         self._unseen = Unseen()
+        self._notes: Mapping[str, bytes] = {}
         self._one_at_a_time = asyncio.Lock()
 
     async def send(self, events: Sequence[Event], /) -> None:
@@ -89,10 +91,20 @@ class TransactionalKafkaSink:
             await self._session.close()
             kept = await self._open(self._deadline())
             self._unseen.clear()
+            self._notes = kept.notes
             return kept.places
 
+    def notes(self) -> Mapping[str, bytes]:
+        """Return what was noted, as the last `places` found it; see `ports.TransactionalSink`."""
+        return self._notes
+
     async def send_with_places(
-        self, events: Sequence[Event], places: Mapping[JobKey, Place | None], /
+        self,
+        events: Sequence[Event],
+        places: Mapping[JobKey, Place | None],
+        /,
+        *,
+        notes: Mapping[str, bytes | None] = MappingProxyType({}),
     ) -> None:
         """Deliver `events` and move `places`, both or neither; see `ports.TransactionalSink`.
 
@@ -103,8 +115,8 @@ class TransactionalKafkaSink:
             if not self._session.healthy:
                 await self._open(deadline)
             unsent, unmoved = self._unseen.unsent(events), self._unseen.unmoved(places)
-            if unsent or unmoved:
-                await self._deliver(unsent, unmoved, deadline)
+            if unsent or unmoved or notes:
+                await self._deliver(unsent, unmoved, notes, deadline=deadline)
             self._unseen.told(events, places)
 
     def _deadline(self) -> float:
@@ -188,7 +200,9 @@ class TransactionalKafkaSink:
         limits = Limits(home.max_bytes, MOST_PLACES)
         return queues | {(home.name, 0): fill(records, producer.create_batch, limits)}
 
-    async def _deliver(self, events: Sequence[Event], places: Places, deadline: float) -> None:
+    async def _deliver(
+        self, events: Sequence[Event], places: Places, notes: Mapping[str, bytes | None], *, deadline: float
+    ) -> None:
         producer, _ = await self._session.ready(deadline)
         topics, failures = await self._layout.find_topics(producer, events, deadline)
         if failures:
@@ -199,7 +213,7 @@ class TransactionalKafkaSink:
             raise _worst(oversize.values())
         queues = pack(records, producer, lambda _: self._options.batching.max_events)
         doubt = Doubt(self._number + 1, events, places)
-        moved = moves(places, self._transaction(doubt.number), now=self._clock.now())
+        moved = moves(places, self._transaction(doubt.number), now=self._clock.now(), notes=notes)
         await self._transact(producer, self._with_records(queues, producer, moved), deadline, doubt)
         self._number = doubt.number
 
