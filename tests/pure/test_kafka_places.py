@@ -33,14 +33,25 @@ def settled(place):
     return {n for n in range(1, place.through + 1) if n not in wanted}
 
 
-@given(st.dictionaries(st.builds(JobKey, st.sampled_from("ab"), st.just("job"), st.integers(1)), any_place()))
-def test_what_is_written_is_what_is_read(places):
-    kept = read(topic(*claim(OWNED, now=1.5), *moves(places, Transaction(number=3, instance="i"), now=1.5)))
-    assert kept == (places, OWNED, Transaction(number=3, instance="i"))
+@given(
+    st.dictionaries(st.builds(JobKey, st.sampled_from("ab"), st.just("job"), st.integers(1)), any_place()),
+    st.dictionaries(st.text("job/0159_", min_size=1), st.binary(min_size=1), max_size=3),
+)
+def test_what_is_written_is_what_is_read(places, notes):
+    number = Transaction(number=3, instance="i")
+    kept = read(topic(*claim(OWNED, now=1.5), *moves(places, number, now=1.5, notes=notes)))
+    assert kept == (places, OWNED, number, notes)
+
+
+def test_a_note_can_be_taken_back():
+    number = Transaction(number=1, instance="i")
+    first = moves({}, number, now=1.0, notes={"source/prod": b"{}", "job/prod/job/1": b"{}"})
+    second = moves({}, number, now=1.0, notes={"job/prod/job/1": None})
+    assert read(topic(*first, *second)).notes == {"source/prod": b"{}"}
 
 
 def test_an_empty_topic_says_nothing():
-    assert read({}) == ({}, None, None)
+    assert read({}) == ({}, None, None, {})
 
 
 def test_a_forgotten_job_is_a_tombstone():
