@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +23,10 @@ from bridge.options import SinkOptions
 from bridge.ports import SinkContext
 from bridge.sinks import SinkKind, builtin_kinds, sink_kinds
 from bridge.sinks.stdout import StdoutOptions, StdoutSink
+from tests.support.fakes import FakeSinkMemory
+from tests.support.kafka import read_all
+from tests.support.kafka_proxy import running_proxy
+from tests.support.kafka_sink import new_topic
 from tests.support.samples import sample, status_sample
 from tests.support.slack import TOKEN, running_slack
 from tests.support.wallclock import WallClock
@@ -135,7 +141,8 @@ async def to_slack(tmp_path, name):
     errors = {"temporary": "internal_error", "permanent": "invalid_blocks", "refused": "token_revoked"}
     async with running_slack() as slack:
         options = kind.options(type="slack", token=TOKEN, channel="#ops", base_url=slack.url)
-        async with kind.open(options, CONTEXT) as sink:
+        context = SinkContext(bridge="b", name=name, clock=WallClock(), memory=FakeSinkMemory())
+        async with kind.open(options, context) as sink:
             yield SimpleNamespace(
                 sink=sink,
                 ids=slack.ids,
@@ -144,7 +151,42 @@ async def to_slack(tmp_path, name):
             )
 
 
-FACTORIES = [fake, to_file, to_stdout, to_webhook, to_slack]
+@asynccontextmanager
+async def to_kafka(tmp_path, name, *, broker, delivery="at_least_once"):
+    """Behind a network that fails; what was delivered is read without it."""
+    kind = builtin_kinds()["kafka"]
+    topic = new_topic()
+    context = SinkContext(bridge=topic, name=name, clock=WallClock())
+
+    def ids():
+        network.mend()
+        with ThreadPoolExecutor(1) as aside:
+            records = aside.submit(asyncio.run, read_all(broker.bootstrap, topic)).result()
+        return [dict(record.headers)["ce_id"].decode() for record in records]
+
+    async with running_proxy(broker.bootstrap) as network:
+        options = kind.options(
+            type="kafka",
+            bootstrap_servers=network.address,
+            topic=topic,
+            partitions=1,
+            delivery=delivery,
+            request_timeout=1,
+            delivery_timeout=5,
+        )
+        async with kind.open(options, context) as sink:
+            if delivery == "exactly_once":
+                await sink.places()
+            yield SimpleNamespace(sink=sink, ids=ids, fail=lambda how: network.cut(), kinds={"temporary"})
+
+
+@asynccontextmanager
+async def to_kafka_exactly_once(tmp_path, name, *, broker):
+    async with to_kafka(tmp_path, name, broker=broker, delivery="exactly_once") as place:
+        yield place
+
+
+FACTORIES = [fake, to_file, to_stdout, to_webhook, to_slack, to_kafka, to_kafka_exactly_once]
 ERRORS = {
     "temporary": TemporaryDeliveryError,
     "permanent": PermanentDeliveryError,
@@ -154,6 +196,8 @@ ERRORS = {
 
 @pytest.fixture(params=FACTORIES, ids=lambda factory: factory.__name__)
 def factory(request):
+    if request.param in {to_kafka, to_kafka_exactly_once}:
+        return partial(request.param, broker=request.getfixturevalue("kafka_broker"))
     return request.param
 
 

@@ -49,7 +49,7 @@ async def test_a_message_carries_the_event_id_and_unfurls_nothing(slack):
     [message] = slack.messages()
     assert message["metadata"] == {
         "event_type": "awxbridge_delivery",
-        "event_payload": {"id": "prod/job/42/status/failed"},
+        "event_payload": {"id": "prod/job/42/status/failed", "sink": "b/ops", "repeat": 0},
     }
     assert message["text"].startswith("❌ deploy-web failed")
     assert message["unfurl_links"] is message["unfurl_media"] is False

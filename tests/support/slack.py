@@ -2,7 +2,8 @@
 
 Tokens, scopes, membership, block limits, message metadata, paging, threads, edits, and (when
 `limited`) about one message a second in a channel. `fail` makes the next calls of a method go
-wrong. Alone: `python -m tests.support.slack --port 9000 [--token xoxb-test] [--limited]`.
+wrong; `called` is set by the first post that comes, `posted` by the first that is taken. Alone:
+`python -m tests.support.slack --port 9000 [--token xoxb-test] [--limited]`.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class FakeSlack:
         self.channels: dict[str, Channel] = {}
         self.calls: list[tuple[str, dict]] = []
         self.refused: list[list] = []
+        self.called = asyncio.Event()
         self.posted = asyncio.Event()
         self.url = ""
         self._faults: dict[str, deque[Fault]] = {}
@@ -118,6 +120,8 @@ class FakeSlack:
         self.calls.append((method, asked))
         faults = self._faults.get(method)
         fault = faults.popleft() if faults else None
+        if method == "chat.postMessage":
+            self.called.set()
         if fault and (reply := await self._go_wrong(fault, request, method, asked)) is not None:
             return reply
         return self._answer(request, method, asked)
