@@ -69,7 +69,7 @@ class Scene:
             "cmdb": {"type": "webhook", "url": self.receiver.url, "secret": SECRET},
         }
         text = {
-            "name": "bridge",
+            "name": self.topic,  # Kafka's transactions and places go by it, and the cluster is shared
             "sources": {
                 SOURCE: {
                     "url": awx.url,
