@@ -15,7 +15,6 @@ from bridge.followed import Followed
 from bridge.lane import Lane
 from bridge.ledger import Ranges
 from bridge.model import AwxEvent, EventPage
-from bridge.ports import Purpose
 from bridge.sequence import COUNTERS_AT_MOST, GivenUp, Release, by_age
 
 
@@ -72,7 +71,7 @@ async def _step(job: Followed, lanes: Sequence[Lane]) -> None:
         return
     start, end = min(_offered(job, lane) for lane in behind), job.released
     limit = job.feed.page_limit
-    page = await job.feed.source.events_after(job.key, start, limit=limit, purpose=Purpose.CATCH_UP)
+    page = await job.feed.source.events_after(job.key, start, limit=limit, purpose=job.purpose)
     job.feed.observer.count("events_read_total", len(page.rows), source=job.feed.source.name)
     for lane in behind:
         await job.hand([lane], _releases(page, after=_offered(job, lane), end=end))
@@ -88,7 +87,7 @@ def _releases(page: EventPage, *, after: int, end: int) -> list[Release | GivenU
     The live tail has been up to `end`: what cannot be read below that had been given up.
     """
     last = min(end, page.rows[-1].counter) if page.full and page.rows else end
-    rows = _by_counter(page)
+    rows = by_counter(page)
     out: list[Release | GivenUp] = []
     for counter in sorted(counter for counter in rows if after < counter <= last):
         if counter > after + 1:
@@ -100,7 +99,7 @@ def _releases(page: EventPage, *, after: int, end: int) -> list[Release | GivenU
     return out
 
 
-def _by_counter(page: EventPage) -> dict[int, list[AwxEvent]]:
+def by_counter(page: EventPage) -> dict[int, list[AwxEvent]]:
     """Return the distinct rows of each counter, oldest first: that order makes their ids."""
     rows: dict[int, list[AwxEvent]] = {}
     for row in page.rows:
@@ -133,8 +132,8 @@ async def _ask_wanted(job: Followed, lane: Lane) -> Sequence[int]:
     left = Ranges(lane.stream(job.key).ledger.wanted.pairs())
     while counters := left.first(COUNTERS_AT_MOST):
         left.take_up_to(counters[-1])
-        page = await job.feed.source.events_at(job.key, counters, purpose=Purpose.CATCH_UP)
-        found = _by_counter(page)
+        page = await job.feed.source.events_at(job.key, counters, purpose=job.purpose)
+        found = by_counter(page)
         await job.hand([lane], [Release(c, tuple(rows), late=True) for c, rows in found.items()])
         offered += found
     return offered

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -80,7 +80,7 @@ class Delivery:
         self._in_flight = 0
         self._failures = 0
         self._gate = 0.0
-        self._apart: deque[tuple[Event, asyncio.Future[None]]] = deque()
+        self._apart: deque[tuple[Sequence[Event], asyncio.Future[None]]] = deque()
         observer.gauge("sink_state", float(self.health), sink=lane.name)
 
     async def run(self) -> None:
@@ -108,38 +108,51 @@ class Delivery:
         """Seconds for which the sink has asked to be left alone, or is left alone as it fails."""
         return max(0.0, self._gate - asyncio.get_running_loop().time())
 
-    async def send_apart(self, event: Event) -> None:
-        """Send one event out of its job's order, between two batches: no place moves, nothing is retried.
+    async def send_apart(self, *events: Event) -> None:
+        """Send events out of their jobs' order, between two batches: no place moves, nothing is retried.
 
         Raises:
-            DeliveryError: as `Sink.send`, never in part.
+            DeliveryError: as `Sink.send`; of a single event never in part.
         """
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._apart.append((event, answer))
+        self._apart.append((events, answer))
         self.lane.wake.set()
         await answer
 
-    async def _carry_apart(self, event: Event, answer: asyncio.Future[None]) -> None:
+    async def _carry_apart(self, events: Sequence[Event], answer: asyncio.Future[None]) -> None:
         failure: DeliveryError | None = None
         try:
             if not answer.done():
-                await self._carrier.apart(event)
+                await self._carrier.apart(events)
         except PartialDeliveryError as error:
-            failure = next(iter(error.errors.values()))
+            failure = error if len(events) > 1 else next(iter(error.errors.values()))
         except DeliveryError as error:
             failure = error
         finally:
             self._in_flight -= 1
             self.lane.wake.set()
-        if isinstance(failure, TemporaryDeliveryError) and failure.retry_after is not None:
-            self._gate = max(self._gate, asyncio.get_running_loop().time() + failure.retry_after)
+        self._answer(events, answer, failure)
+
+    def _answer(
+        self, events: Sequence[Event], answer: asyncio.Future[None], failure: DeliveryError | None
+    ) -> None:
+        """Say what became of events that were sent apart."""
+        errors: Collection[DeliveryError] = () if failure is None else (failure,)
+        accepted = 0 if errors else len(events)
+        if isinstance(failure, PartialDeliveryError):
+            errors = failure.errors.values()
+            accepted = len(events) - len(errors)
+        for error in errors:
+            if isinstance(error, TemporaryDeliveryError) and error.retry_after is not None:
+                self._gate = max(self._gate, asyncio.get_running_loop().time() + error.retry_after)
         if answer.done():
             return
+        self._observer.count("events_delivered_total", accepted, sink=self.lane.name)
+        for error in errors:
+            self._count(error)
         if failure is None:
-            self._observer.count("events_delivered_total", sink=self.lane.name)
             answer.set_result(None)
         else:
-            self._count(failure)
             answer.set_exception(failure)
 
     async def _begin(self) -> None:

@@ -24,10 +24,11 @@ from bridge.tail import Tail
 
 
 class Done(NamedTuple):
-    """A finished job, while its status may still be replaced."""
+    """A finished job, while its status may still be replaced; `sinks` are those that had it."""
 
     record: JobRecord
     places: Mapping[str, Place]
+    sinks: frozenset[str]
 
 
 class Following:
@@ -53,7 +54,8 @@ class Following:
     def _remember(self, record: JobRecord, places: Mapping[str, Place]) -> None:
         """Keep what a correction takes; hosts and failures will be asked for anew."""
         record = msgspec.structs.replace(record, close=_slim(record.close), done=True)
-        self.done[record.job.key.job_id] = Done(record, {n: p for n, p in places.items() if _is_odd(p)})
+        odd = {name: place for name, place in places.items() if _is_odd(place)}
+        self.done[record.job.key.job_id] = Done(record, odd, frozenset(places))
 
     def known(self, job_id: int) -> Job | None:
         """Return what was last seen of a job, None when it is not known (any more)."""
@@ -168,10 +170,34 @@ class Following:
             return None
         if done.record.statuses[-1].status == "deleted":
             return None
-        del self.done[job.key.job_id]
+        return self._reopen(done)
+
+    def _reopen(self, done: Done) -> Followed:
+        job_id = done.record.job.key.job_id
+        del self.done[job_id]
         record = msgspec.structs.replace(done.record, done=False)
         places = {name: _settled(record, done.places.get(name, Place())) for name in self._feed.lanes}
-        followed = self.jobs[job.key.job_id] = self._followed(record, places)
+        followed = self.jobs[job_id] = self._followed(record, places)
+        return followed
+
+    def remembers(self, key: JobKey, sink: str) -> bool:
+        """Whether it is known how far `sink` is in this job."""
+        done = self.done.get(key.job_id)
+        if done is not None:
+            return done.record.close is not None and sink in done.sinks
+        return key.job_id in self.jobs
+
+    def serve_again(self, key: JobKey, sink: str, *, top: int) -> Followed:
+        """Have `sink` get what it has not settled of a remembered job, whose highest counter is `top` now.
+
+        A job that is still read goes on as it is: the sink gets all of it anyway.
+        """
+        done = self.done.get(key.job_id)
+        followed = self.jobs[key.job_id] if done is None else self._reopen(done)
+        if followed.over:
+            followed.released = max(followed.released, top)
+            followed.purpose = Purpose.BACKFILL
+            followed.fall_behind(self._feed.lanes[sink])
         return followed
 
     def ignore(self, job: Job) -> None:

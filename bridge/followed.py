@@ -24,6 +24,7 @@ from bridge.model import (
     Place,
     StatusSeen,
 )
+from bridge.ports import Purpose
 from bridge.prepare import Prepared
 from bridge.sequence import GivenUp, Release
 
@@ -37,10 +38,10 @@ class Followed:
     """One job between its discovery and the moment at which every sink has all of it.
 
     `released` is the counter up to which the live tail has offered. Sinks in `lagging` are served
-    by the catch-up instead, each since its epoch second. `changed` is set whenever the status log
-    grows; `attached` whenever a sink has caught up. `tailing` and `catching_up` say that a task still
-    reads for it; `flush` lets the live tail hand out what it holds back. `missed` is what was missing
-    when the job was closed before.
+    by the catch-up instead, each since its epoch second, in requests for `purpose`. `changed` is set
+    whenever the status log grows; `attached` whenever a sink has caught up. `tailing` and `catching_up`
+    say that a task still reads for it; `flush` lets the live tail hand out what it holds back. `missed`
+    is what was missing when the job was closed before.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Followed:
         self.lagging: dict[str, float] = {}
         self.tailing = False
         self.catching_up = False
+        self.purpose = Purpose.CATCH_UP
         self.flush: Callable[[], Awaitable[None]] = _nothing
         self.missed = Ranges()
         self._sealed = self.over

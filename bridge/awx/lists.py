@@ -14,7 +14,7 @@ from bridge.awx.rows import id_of, job_from
 from bridge.awx.transport import Params, Transport
 from bridge.awx.wire import decode_results, id_in
 from bridge.errors import SourceDataError, SourceRefused
-from bridge.model import ACTIVE_STATUSES, JOB_TYPES, Job
+from bridge.model import ACTIVE_STATUSES, JOB_TYPES, TERMINAL_STATUSES, Job
 from bridge.ports import Listing, Purpose, listing_of
 
 PAGE: Final = 200
@@ -66,10 +66,23 @@ class JobLists:
 
     async def above(self, listing: Listing, job_id: int) -> Sequence[Job]:
         """Return the jobs above `job_id`, at most one page."""
+        return await self._first(listing, job_id, {}, Purpose.DISCOVERY)
+
+    async def finished(
+        self, listing: Listing, job_id: int, *, since: str | None, statuses: Sequence[str]
+    ) -> Sequence[Job]:
+        """Return the jobs above `job_id` that finished after `since` in one of `statuses`: a page at most."""
+        asked = {"status__in": ",".join(sorted(statuses or TERMINAL_STATUSES))}
+        if since is not None:
+            asked["finished__gt"] = since
+        return await self._first(listing, job_id, asked, Purpose.BACKFILL)
+
+    async def _first(self, listing: Listing, job_id: int, params: Params, purpose: Purpose) -> Sequence[Job]:
+        """Return one page of the jobs above `job_id`; of a page without one readable job, the next."""
         jobs: list[Job] = []
         more = bool(self._types[listing])
-        while more and not jobs:  # of a page without one readable job, the next
-            rows, more = await self._page(listing, job_id, {})
+        while more and not jobs:
+            rows, more = await self._page(listing, job_id, params, purpose=purpose)
             jobs, job_id = self._jobs(rows), _last_id(rows, job_id)
         return jobs
 
@@ -93,12 +106,12 @@ class JobLists:
         rows = await self._named(listing, ids, {})
         return frozenset(found for row in rows if (found := id_of(row)) is not None) & frozenset(ids)
 
-    async def has(self, job_type: str, job_id: int, params: Params) -> bool:
+    async def has(self, job_type: str, job_id: int, params: Params, *, purpose: Purpose) -> bool:
         """Whether the job `job_id` meets `params`: asked as one row of its list."""
         listing = listing_of(job_type)
         asked = {"id": job_id, "count_disabled": 1, "page_size": 1, **params}
         try:
-            rows = await self._ask(listing, asked, purpose=Purpose.CLOSING)
+            rows = await self._ask(listing, asked, purpose=purpose)
         except AnswerUnreadable as err:
             return id_in(err.head) == job_id
         if any(id_of(row) != job_id for row in rows):
@@ -121,13 +134,15 @@ class JobLists:
         first = await self._named(listing, ids[:half], params)
         return first + await self._named(listing, ids[half:], params)
 
-    async def _page(self, listing: Listing, after: int, params: Params) -> tuple[list[Any], bool]:
+    async def _page(
+        self, listing: Listing, after: int, params: Params, *, purpose: Purpose = Purpose.DISCOVERY
+    ) -> tuple[list[Any], bool]:
         """Return the rows above the id `after`, and whether there may be more above the last one."""
         size = PAGE
         while True:
             asked = {**_BY_ID, "id__gt": after, "page_size": size, **self._followed(listing), **params}
             try:
-                rows = await self._ask(listing, asked)
+                rows = await self._ask(listing, asked, purpose=purpose)
             except AnswerUnreadable as err:
                 job_id = id_in(err.head)
                 if size > 1:

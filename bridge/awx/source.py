@@ -85,6 +85,16 @@ class AwxSource:
         """Return the jobs with a greater id, ascending, at most one page of 200."""
         return await self._lists.above(listing, job_id)
 
+    async def jobs_finished(
+        self, listing: Listing, job_id: int, /, *, since: str | None, statuses: Sequence[str]
+    ) -> Sequence[Job]:
+        """Return the jobs with a greater id that finished, ascending, at most one page of 200.
+
+        `since` (ISO 8601) leaves out those that finished by then; `statuses` names those that count,
+        none for all of them.
+        """
+        return await self._lists.finished(listing, job_id, since=since, statuses=statuses)
+
     async def jobs_active(self, listing: Listing, /) -> Sequence[Job]:
         """Return every job in an active status, ascending by id, all pages."""
         return await self._lists.active(listing)
@@ -97,10 +107,10 @@ class AwxSource:
         """Return those of `ids` (at most 200) that AWX still has."""
         return await self._lists.existing(listing, ids)
 
-    async def job(self, key: JobKey, /) -> Job:
+    async def job(self, key: JobKey, /, *, purpose: Purpose = Purpose.LIVE) -> Job:
         """Return one job as its detail shows it."""
         path = f"{key.job_type}s/{key.job_id}/"
-        row = await self._transport.get(path, decode_object, purpose=Purpose.LIVE)
+        row = await self._transport.get(path, decode_object, purpose=purpose)
         found = job_from(row, self._name)
         if found is None or found.key != key:
             raise SourceDataError(f"source {self._name}, GET {path}: the answer is no such job")
@@ -118,48 +128,46 @@ class AwxSource:
         """Return the readable events among `counters` (at most 200), in counter order."""
         return await self._events.at(key, counters, purpose=purpose)
 
-    async def emitted_is(self, key: JobKey, total: int, /) -> bool:
+    async def emitted_is(self, key: JobKey, total: int, /, *, purpose: Purpose = Purpose.CLOSING) -> bool:
         """Whether AWX's own count of emitted events is exactly `total` (the count proof)."""
-        return await self._lists.has(key.job_type, key.job_id, {"emitted_events": total})
+        return await self._lists.has(key.job_type, key.job_id, {"emitted_events": total}, purpose=purpose)
 
-    async def emitted_above(self, key: JobKey, total: int, /) -> bool:
+    async def emitted_above(self, key: JobKey, total: int, /, *, purpose: Purpose = Purpose.CLOSING) -> bool:
         """Whether AWX's own count of emitted events is greater than `total`."""
-        return await self._lists.has(key.job_type, key.job_id, {"emitted_events__gt": total})
+        return await self._lists.has(key.job_type, key.job_id, {"emitted_events__gt": total}, purpose=purpose)
 
-    async def event_count(self, key: JobKey, /) -> tuple[int, int]:
+    async def event_count(self, key: JobKey, /, *, purpose: Purpose = Purpose.CLOSING) -> tuple[int, int]:
         """Return (number of readable rows, highest counter); costs AWX a COUNT."""
-        return await self._events.count(key, purpose=Purpose.CLOSING)
+        return await self._events.count(key, purpose=purpose)
 
-    async def hosts(self, key: JobKey, /) -> Sequence[HostSummary]:
+    async def hosts(self, key: JobKey, /, *, purpose: Purpose = Purpose.CLOSING) -> Sequence[HostSummary]:
         """Return what each host did, by name, from the stats event; empty when there is none."""
         if not has_hosts(key.job_type):
             return ()
-        stats = await self._events.last(key, {"event": "playbook_on_stats"}, purpose=Purpose.CLOSING)
+        stats = await self._events.last(key, {"event": "playbook_on_stats"}, purpose=purpose)
         return hosts_in(stats) if stats is not None else ()
 
-    async def failures(self, key: JobKey, /) -> Sequence[Failure]:
+    async def failures(self, key: JobKey, /, *, purpose: Purpose = Purpose.CLOSING) -> Sequence[Failure]:
         """Return up to 20 failures in counter order; of a workflow job its failed nodes."""
         if key.job_type == "workflow_job":
-            return await self._failed_nodes(key)
+            return await self._failed_nodes(key, purpose)
         found: list[Failure] = []
         params = {"event__in": ",".join(FAILED_EVENTS), "failed": "true"}
         counter, more = 0, has_hosts(key.job_type)
         while more and len(found) < MOST_FAILURES:
-            page = await self._events.after(
-                key, counter, limit=MOST_FAILURES, purpose=Purpose.CLOSING, params=params
-            )
+            page = await self._events.after(key, counter, limit=MOST_FAILURES, purpose=purpose, params=params)
             found += failures_in(page.rows)
             counter = max([counter, *page.unreadable, *(event.counter for event in page.rows)])
             more = page.full
         return tuple(found[:MOST_FAILURES])
 
-    async def _failed_nodes(self, key: JobKey) -> Sequence[Failure]:
+    async def _failed_nodes(self, key: JobKey, purpose: Purpose) -> Sequence[Failure]:
         path = f"workflow_jobs/{key.job_id}/workflow_nodes/"
         found: list[Failure] = []
         after, seen = 0, 0
         while len(found) < MOST_FAILURES and seen < _MOST_NODES:
             params: Params = {"order_by": "id", "id__gt": after, "count_disabled": 1, "page_size": PAGE}
-            rows = await self._transport.get(path, decode_results, purpose=Purpose.CLOSING, params=params)
+            rows = await self._transport.get(path, decode_results, purpose=purpose, params=params)
             found += failed_nodes_in(rows)
             seen += len(rows)
             last = max((node for row in rows if (node := id_of(row)) is not None), default=after)

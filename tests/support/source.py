@@ -7,7 +7,7 @@ import msgspec
 
 from bridge.errors import SourceRefused
 from bridge.model import AwxEvent, EventPage, HostSummary, Job, JobKey, SourceIdentity
-from bridge.ports import listing_of
+from bridge.ports import Purpose, listing_of
 
 
 @dataclass
@@ -45,6 +45,11 @@ def row(counter, *, event="runner_on_ok", stdout="", number=None):
         stdout=stdout or f"line {counter}",
         event_data=msgspec.Raw(b'{"task_action": "debug"}'),
     )
+
+
+def _unusual(purpose, usual=Purpose.CLOSING):
+    """Return what `calls` shall show of a purpose: nothing of the usual one."""
+    return () if purpose is usual else (purpose,)
 
 
 class FakeSource:
@@ -109,6 +114,16 @@ class FakeSource:
         rows = sorted(self._visible(listing, now), key=lambda job: job.key.job_id)
         return [self._row(job, now) for job in rows if job.key.job_id > job_id][:200]
 
+    async def jobs_finished(self, listing, job_id, /, *, since, statuses):
+        now = await self._ask("jobs_finished", listing, job_id, since, tuple(statuses))
+        rows = sorted(self._visible(listing, now), key=lambda job: job.key.job_id)
+        rows = [self._row(job, now) for job in rows if job.key.job_id > job_id]
+        return [
+            job
+            for job in rows
+            if job.finished and job.finished > (since or "") and (not statuses or job.status in statuses)
+        ][:200]
+
     async def jobs_active(self, listing, /):
         now = await self._ask("jobs_active", listing)
         rows = [self._row(job, now) for job in self._visible(listing, now)]
@@ -132,8 +147,8 @@ class FakeSource:
             raise SourceRefused("no permission", status=403)
         return job, now
 
-    async def job(self, key, /):
-        job, now = await self._find("job", key)
+    async def job(self, key, /, *, purpose=Purpose.LIVE):
+        job, now = await self._find("job", key, *_unusual(purpose, Purpose.LIVE))
         return self._row(job, now)
 
     def _rows(self, job, now):
@@ -162,25 +177,25 @@ class FakeSource:
             return next((count for moment, count in reversed(job.emitted) if moment <= now), 0)
         return len(job.rows) if job.emitted is None else job.emitted
 
-    async def emitted_is(self, key, total, /):
-        job, now = await self._find("emitted_is", key, total)
+    async def emitted_is(self, key, total, /, *, purpose=Purpose.CLOSING):
+        job, now = await self._find("emitted_is", key, total, *_unusual(purpose))
         return self._emitted(job, now) == total
 
-    async def emitted_above(self, key, total, /):
-        job, now = await self._find("emitted_above", key, total)
+    async def emitted_above(self, key, total, /, *, purpose=Purpose.CLOSING):
+        job, now = await self._find("emitted_above", key, total, *_unusual(purpose))
         return self._emitted(job, now) > total
 
-    async def event_count(self, key, /):
-        job, now = await self._find("event_count", key)
+    async def event_count(self, key, /, *, purpose=Purpose.CLOSING):
+        job, now = await self._find("event_count", key, *_unusual(purpose))
         rows = self._rows(job, now)
         return len(rows), max((one.counter for one in rows), default=0)
 
-    async def hosts(self, key, /):
-        await self._find("hosts", key)
+    async def hosts(self, key, /, *, purpose=Purpose.CLOSING):
+        await self._find("hosts", key, *_unusual(purpose))
         return [HostSummary(host="web1", ok=3)]
 
-    async def failures(self, key, /):
-        await self._find("failures", key)
+    async def failures(self, key, /, *, purpose=Purpose.CLOSING):
+        await self._find("failures", key, *_unusual(purpose))
         return []
 
 
