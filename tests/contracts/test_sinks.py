@@ -10,6 +10,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bridge.errors import (
     ConfigError,
@@ -164,12 +165,15 @@ async def to_kafka(tmp_path, name, *, broker, delivery="at_least_once"):
             records = aside.submit(asyncio.run, read_all(broker.bootstrap, topic)).result()
         return [dict(record.headers)["ce_id"].decode() for record in records]
 
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
     async with running_proxy(broker.bootstrap) as network:
         options = kind.options(
             type="kafka",
             bootstrap_servers=network.address,
             topic=topic,
-            partitions=1,
             delivery=delivery,
             request_timeout=1,
             delivery_timeout=5,

@@ -1,6 +1,7 @@
 """The Kafka sink that delivers exactly once, when answers are lost, requests late, and brokers away."""
 
 import asyncio
+import json
 import random
 
 import pytest
@@ -42,6 +43,16 @@ def all_of(counters, *, jobs=1):
 async def kept(broker, topic):
     async with open_transactional(broker.bootstrap, topic) as sink:
         return await sink.places()
+
+
+async def expect_no_place_to_move_back(broker, topic):
+    """A crash in between would repeat what lies between the two."""
+    seen = {}
+    for record in await read_all(broker.bootstrap, f"{topic}.events.places"):
+        if not record.key.startswith(b"_"):
+            through = json.loads(record.value)["through"]
+            assert through > seen.get(record.key, 0)
+            seen[record.key] = through
 
 
 async def send_until_committed(sink, events):
@@ -88,6 +99,7 @@ async def doubt(request, kafka_broker, proxy):
         job(2): Place(through=9),
         job(3): Place(through=1),
     }
+    await expect_no_place_to_move_back(kafka_broker, topic)
 
 
 async def test_the_same_batch_again(doubt):

@@ -4,10 +4,20 @@ import pytest
 import trustme
 
 from bridge.errors import ConfigError, SinkRefusedError, TemporaryDeliveryError
+from bridge.model import Place
 from bridge.ports import SinkContext
 from bridge.sinks.kafka import open_kafka
 from tests.support.kafka import PASSWORD, read_all
-from tests.support.kafka_sink import WallClock, make_event, new_topic, open_sink, options_for
+from tests.support.kafka_acl import allow
+from tests.support.kafka_sink import (
+    WallClock,
+    job,
+    make_event,
+    new_topic,
+    open_sink,
+    open_transactional,
+    options_for,
+)
 
 
 def login(mechanism="SCRAM-SHA-512", user="bridge", password=PASSWORD):
@@ -117,3 +127,65 @@ async def test_a_broken_certificate_file_is_a_configuration_error(tmp_path):
     with pytest.raises(ConfigError, match=r"sinks\.events"):
         async with open_kafka(options, context):
             pass
+
+
+async def limited_sink(broker, topic, **more):
+    """Take over as a user with few rights; return why not, or what the places are."""
+    options = {**login("PLAIN", "limited"), "security_protocol": "SASL_PLAINTEXT", **more}
+    async with open_transactional(broker.address("sasl_plaintext"), topic, **options) as sink:
+        try:
+            places = await sink.places()
+            await sink.send_with_places([make_event(1, 1)], {job(1): Place(through=1)})
+        except SinkRefusedError as err:
+            return err.reason
+        return places
+
+
+async def test_each_missing_right_of_a_transactional_sink_is_named(kafka_broker):
+    topic = new_topic()
+    names = {"transactional_id": f"id-{topic}", "places_topic": f"{topic}-places"}
+    async with open_transactional(kafka_broker.bootstrap, topic, **names) as sink:
+        await sink.places()
+        await sink.send([make_event(1, 1)])
+
+    reason = await limited_sink(kafka_broker, topic, **names)
+    assert f"id-{topic} (allow Write and Describe on this transactional id" in reason
+    allow(kafka_broker.bootstrap, "transactional id", f"id-{topic}", "describe")
+    assert await limited_sink(kafka_broker, topic, **names) == reason
+    allow(kafka_broker.bootstrap, "transactional id", f"id-{topic}", "write")
+
+    reason = await limited_sink(kafka_broker, topic, **names)
+    assert f"asking for topic {topic}-places" in reason
+    allow(kafka_broker.bootstrap, "topic", f"{topic}-places", "write", "describe")
+    reason = await limited_sink(kafka_broker, topic, **names)
+    assert f"reading topic {topic}-places" in reason
+    assert "for a places topic also Read" in reason
+    allow(kafka_broker.bootstrap, "topic", f"{topic}-places", "read")
+
+    reason = await limited_sink(kafka_broker, topic, **names)
+    assert reason.startswith(f"asking for topic {topic}: ")
+    assert "allow Write and Describe on it" in reason
+    allow(kafka_broker.bootstrap, "topic", topic, "describe")
+    reason = await limited_sink(kafka_broker, topic, **names)
+    assert "TopicAuthorizationFailed" in reason
+    allow(kafka_broker.bootstrap, "topic", topic, "write")
+    assert await limited_sink(kafka_broker, topic, **names) == {}
+    assert await limited_sink(kafka_broker, topic, **names) == {job(1): Place(through=1)}
+
+
+async def test_a_user_who_may_not_write_places_is_refused(kafka_broker):
+    topic = new_topic()
+    async with open_transactional(kafka_broker.bootstrap, topic) as sink:
+        await sink.places()
+    allow(kafka_broker.bootstrap, "transactional id", f"{topic}.events", "write")
+    allow(kafka_broker.bootstrap, "topic", f"{topic}.events.places", "read")
+    reason = await limited_sink(kafka_broker, topic)
+    assert f"{topic}.events.places" in reason
+    assert "allow Write and Describe on it" in reason
+
+
+async def test_a_transaction_timeout_above_the_clusters_is_refused(kafka_broker):
+    topic = new_topic()
+    async with open_transactional(kafka_broker.bootstrap, topic, transaction_timeout="1h") as sink:
+        with pytest.raises(SinkRefusedError, match=r"above what the cluster allows \(transaction.max"):
+            await sink.places()

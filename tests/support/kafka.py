@@ -364,8 +364,8 @@ async def read_all(bootstrap: str, topic: str, *, limit: float = 30.0) -> list[C
         fetch_max_wait_ms=100,
     )
     async with asyncio.timeout(limit):
-        await consumer.start()
         try:
+            await consumer.start()
             return await _drain(consumer)
         finally:
             await consumer.stop()
