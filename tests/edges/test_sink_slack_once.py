@@ -1,6 +1,7 @@
 """Each event is one message in the channel, whatever breaks between the bridge and Slack."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -171,15 +172,20 @@ async def test_a_clear_no_is_tried_again_without_a_look(slack, disk, how, kind):
 
 
 async def test_a_refused_connection_is_tried_again_without_a_look(disk):
-    async with running_slack() as slack, opened(slack, disk) as sink:
-        await sink.send([sample(9)])
-        port = int(slack.url.split(":")[2].split("/")[0])
-    async with opened(slack, disk, channel=slack.channel("ops").id, on_ambiguous="drop") as sink:
-        with pytest.raises(TemporaryDeliveryError, match="connection failed"):
-            await sink.send([sample(1)])
-        assert EVENT not in disk
-        async with running_slack(slack, port=port):
-            await sink.send([sample(1)])
+    async with AsyncExitStack() as stack:
+        slack = await stack.enter_async_context(running_slack())
+        async with opened(slack, disk, on_ambiguous="drop") as sink:
+            await sink.send([sample(9)])
+            await stack.aclose()
+            await asyncio.sleep(0.05)
+            with pytest.raises(TemporaryDeliveryError, match="connection failed"):
+                await sink.send([sample(1)])
+            assert EVENT not in disk
+            port = int(slack.url.split(":")[2].split("/")[0])
+            async with running_slack(slack, port=port):
+                looks = len(calls(slack, "conversations.history"))
+                await sink.send([sample(1)])
+    assert len(calls(slack, "conversations.history")) == looks
     assert slack.ids() == [sample(9).id, ID]
 
 
@@ -221,6 +227,16 @@ async def test_a_replay_with_a_lost_reply_is_one_further_message(slack, disk):
             await sink.send([replayed(sample(1))])
             await sink.send([sample(1)])
         assert slack.ids() == [ID] * times
+
+
+async def test_a_replay_whose_request_was_lost_is_not_taken_for_the_first_message(slack, disk):
+    async with opened(slack, disk) as sink:
+        await sink.send([sample(1)])
+        slack.fail("chat.postMessage", drop=True)
+        with pytest.raises(TemporaryDeliveryError):
+            await sink.send([replayed(sample(1))])
+        await sink.send([replayed(sample(1))])
+    assert slack.ids() == [ID, ID]
 
 
 async def test_a_lost_replay_leaves_what_was_known(slack, disk):

@@ -97,8 +97,7 @@ class SlackSink:
         try:
             channel, ts = await self._api.post(target, fields, self._mark(event_id, intent))
         except (NotTakenError, PermanentDeliveryError, SinkRefusedError):
-            if known is None or not known.in_doubt:
-                await self._messages.keep(event_id, known)
+            await self._messages.keep(event_id, known)
             raise
         except TemporaryDeliveryError as err:
             wait = max(LANDING, err.retry_after or 0.0)
