@@ -5,11 +5,14 @@ Values only: nothing here acts, nothing here imports another room.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 SCHEMA_VERSION: Final = "1.0"
+
+_MOST_DIGITS: Final = 400
 
 JOB_TYPES: Final = (
     "job",
@@ -201,14 +204,23 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     extra_vars: str | None = None
 
     def read(self) -> dict[str, Any]:
-        """Decode `body`: a new dict at each call."""
-        fields: dict[str, Any] = msgspec.json.decode(self.body)
+        """Decode `body`: a new dict at each call. A number that no float can hold reads as infinite."""
+        fields: dict[str, Any]
+        try:
+            fields = msgspec.json.decode(self.body)
+        except msgspec.ValidationError:
+            fields = json.loads(self.body, parse_int=_whole)
         return fields
 
     @property
     def size(self) -> int:
         """Roughly the bytes this event holds in memory."""
         return len(self.body) + 400
+
+
+def _whole(digits: str) -> int | float:
+    """Read a whole number; one of hundreds of digits, which Python may refuse, as infinite."""
+    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ The live tail: it serves the sinks that keep up. Whoever falls behind is left to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -227,6 +227,9 @@ class Tail:
                 sequencer.missed()
                 raise
             before = sequencer.rows
+            self._say_unreadable(
+                counter for counter in page.unreadable if counter not in sequencer.unreadable
+            )
             await self._take_in(sequencer.see(ask, page, loop.time()), sequencer)
             self._feed.observer.count("events_read_total", len(page.rows), source=self._feed.source.name)
             news = news or sequencer.rows > before
@@ -235,6 +238,12 @@ class Tail:
             POLL_SOON if news or sequencer.gaps or job.terminal else min(POLL_SELDOM, self._pause * 1.5)
         )
         return full
+
+    def _say_unreadable(self, counters: Iterable[int]) -> None:
+        for counter in counters:
+            self._feed.observer.note(
+                "event.unreadable", source=self._feed.source.name, job=str(self._job.key), counter=counter
+            )
 
     async def _ask(self, ask: Ask, purpose: Purpose) -> EventPage:
         source, key = self._feed.source, self._job.key

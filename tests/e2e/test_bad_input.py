@@ -9,7 +9,9 @@ import pytest
 
 from simulator.access import TOKEN
 from tests.support.process import bridges, simulated, until
-from tests.support.truth import SOURCE, check_schema
+from tests.support.scene import settled
+from tests.support.truth import SOURCE, check_schema, key_of
+from tests.support.webhook import running_receiver
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -17,14 +19,13 @@ ROOM = 128 * 1024
 """Bytes that each file may still grow by once the disk is all but full."""
 
 
-def write(folder, awx, **more):
-    """Write a configuration with one file for everything; `more` replaces parts of the source."""
+def write(folder, awx, *, sink=None, **more):
+    """Write a configuration with one sink, a file, for everything; `more` replaces parts of the source."""
+    file = {"type": "file", "path": str(folder / "out.jsonl")}
     source = {"url": awx.url, "token": TOKEN, "start": "all", "max_requests": 100, "gap_wait": "2s"}
     text = {
         "sources": {SOURCE: {**source, "close_wait": "6s", **more}},
-        "sinks": {
-            "out": {"type": "file", "path": str(folder / "out.jsonl"), "fields": {"exclude": ["event_data"]}}
-        },
+        "sinks": {"out": {"fields": {"exclude": ["event_data"]}, **(sink or file)}},
         "routes": [{"to": "out"}],
         "state": {"path": str(folder / "bridge.db")},
         "server": {"listen": None},
@@ -58,7 +59,7 @@ async def over(folder, awx, bridge, *, name, within=60):
 
 async def test_an_event_larger_than_any_page_is_missing_and_all_others_arrive(tmp_path):
     async with simulated(tmp_path, "--scenario", "heavy") as awx:
-        config = write(tmp_path, awx)
+        config = write(tmp_path, awx, gap_wait="1s", close_wait="2s")
         with bridges(tmp_path) as start:
             bridge = start(config)
             job = await over(tmp_path, awx, bridge, name="heavy")
@@ -104,20 +105,30 @@ def places(state):
 
 
 async def test_a_full_disk_ends_it_and_what_is_there_stays(tmp_path):
-    storm = ("--scenario", "storm", "--jobs", 12, "--events", 6000)
     logs = tmp_path / "logs"
     logs.mkdir()
-    async with simulated(logs, *storm) as awx:
-        config = write(tmp_path, awx)
-        text = json.loads(config.read_text())
-        text["sinks"]["out"] = {"type": "stdout"}
-        config.write_text(json.dumps(text))
+    storm = ("--scenario", "storm", "--jobs", 8, "--events", 3000, "--speed", 3)
+    async with running_receiver() as receiver, simulated(logs, *storm) as awx:
+        config = write(tmp_path, awx, sink={"type": "webhook", "url": receiver.url, "in_flight": 32})
         with bridges(logs) as start:
             bridge = start(config)
             await bridge.says("job.discovered", count=3)
             fill_the_disk(bridge, tmp_path)
             assert await bridge.ends(within=60) == 74
-            assert str(tmp_path / "bridge.db") in bridge.errors()
+            *_, last = bridge.errors().splitlines()
+            assert last.startswith(f"state file {tmp_path / 'bridge.db'}")
             assert "Traceback" not in bridge.errors()
-            known = places(tmp_path / "bridge.db")
-            assert known > 0
+            assert places(tmp_path / "bridge.db") > 0
+            again = start(config)
+            wanted = {
+                f"{key_of(job)}/event/{counter}"
+                for job in (await settled(awx))["jobs"]
+                for low, high in job.get("readable") or []
+                for counter in range(low, high + 1)
+            }
+            await until(lambda: wanted <= ids(receiver), within=60, what="every event")
+            assert await again.stop() == 0
+
+
+def ids(receiver):
+    return {got.headers["webhook-id"] for got in receiver.received}

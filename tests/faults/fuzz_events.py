@@ -132,7 +132,7 @@ def deliver(prepared):
     fields = event.read()
     assert (fields["id"], fields["type"], fields["source"]) == (event.id, event.type, event.source)
     printed = plain_text(fields)
-    assert all(sign.isprintable() or sign == "\n" or ord(sign) > 0x9F for sign in printed), (
+    assert all(sign.isprintable() or sign in "\t\n" or ord(sign) > 0x9F for sign in printed), (
         "control characters"
     )
     written = msgspec.to_builtins(slack_message(fields))
@@ -141,8 +141,8 @@ def deliver(prepared):
         with suppress(PermanentDeliveryError):
             body = encode.shape(event, fields=INCLUDE, max_bytes=limit)
             assert len(body) <= limit
-            assert msgspec.json.decode(body)["id"] == event.id
-    assert msgspec.json.decode(encode.replayed(event).body)["replayed"] is True
+            assert msgspec.json.decode(_parts(body)["id"]) == event.id
+    assert bytes(_parts(encode.replayed(event).body)["replayed"]) == b"true"
     _to_kafka(event)
     _to_webhook(event)
 
@@ -154,7 +154,7 @@ def _to_kafka(event):
             assert record.size <= 1_000_000
             assert len(dict(record.headers)) == len(record.headers)
             assert 0 <= record.timestamp <= BASE * 1000
-            msgspec.json.decode(record.value)
+            assert _parts(record.value)
 
 
 def _to_webhook(event):
@@ -162,6 +162,11 @@ def _to_webhook(event):
         sink = WebhookSink(options, SimpleNamespace(clock=SimpleNamespace(now=lambda: BASE)), None)
         with suppress(PermanentDeliveryError):
             body, headers = sink._request(event)
-            assert len(msgspec.json.decode(body)) > 1
+            assert len(_parts(body)) > 1
             _serialize_headers("POST / HTTP/1.1", CIMultiDict(headers))
             assert all(value.isascii() for value in headers.values())
+
+
+def _parts(body):
+    """Read an object, but not the numbers inside, which may be too large for any reader."""
+    return msgspec.json.decode(body, type=dict[str, msgspec.Raw])

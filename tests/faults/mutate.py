@@ -33,7 +33,7 @@ CHUNKS = (
 
 def odd(rng):
     """Return a value that nobody should send."""
-    value = rng.choice(rng.choice((ODD_TEXTS, ODD_TEXTS, ODD_NUMBERS, ODD_NUMBERS_TOO, ODD_REST)))
+    value = copied(rng.choice(rng.choice((ODD_TEXTS, ODD_TEXTS, ODD_NUMBERS, ODD_NUMBERS_TOO, ODD_REST))))
     for _ in range(rng.choice((0, 0, 0, 0, 1, 3, 40))):
         value = [value] if rng.random() < 0.5 else {rng.choice(ODD_TEXTS[:20]): value}
     return value

@@ -10,6 +10,7 @@ from bridge.contract import event_schema
 from bridge.model import AwxEvent, Close, Failure, HostSummary, Job, JobKey, StatusSeen
 from bridge.prepare import Preparer
 from bridge.redact import RedactOptions, Redactor
+from bridge.render import slack_message
 
 VALIDATOR = Draft202012Validator(event_schema())
 CREATED = "2026-01-01T10:00:05.123456Z"
@@ -104,6 +105,19 @@ def test_event_data_stays_as_it_came_unless_something_is_taken_out():
     assert b'"event_data":{"token":"[redacted]","a":1.0},' in made.event(
         row(b'{ "token": "x", "a" : 1.00 }'), JOB
     ).event.body  # fmt: skip
+
+
+@pytest.mark.parametrize("number", ["1e999", "9" * 5000])
+def test_a_number_that_no_float_can_hold_can_be_read_all_the_same(number):
+    """It is good JSON, so it leaves as it came; chat reads it, and must not stumble."""
+    made, _ = preparer()
+    data = f'{{"res":{{"rc":{number}}}}}'.encode()
+    event = made.event(row(data), JOB).event
+    assert b'"event_data":' + data in event.body
+    fields = event.read()
+    assert fields["event_data"] == {"res": {"rc": float("inf")}}
+    assert fields["counter"] == 5
+    assert "deploy" in slack_message(fields).text
 
 
 def test_a_secret_event_name_is_no_type():
