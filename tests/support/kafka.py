@@ -2,7 +2,8 @@
 
 `kafka_broker` is the fixture. The broker has four listeners (plain, TLS with a client certificate,
 SASL, SASL over TLS); whoever comes over `plaintext` or as the user `bridge` may do everything, the user
-`limited` nothing. `python -m tests.support.kafka` runs one until SIGTERM, for trials by hand.
+`limited` what `kafka_acl` allows. Records stay, whatever their age: those of tests are past any retention.
+`python -m tests.support.kafka` runs one until SIGTERM, for trials by hand.
 """
 
 from __future__ import annotations
@@ -103,7 +104,6 @@ appender.out.layout.type = PatternLayout
 appender.out.layout.pattern = %d{HH:mm:ss.SSS} %p %c{1} %m%n
 """
 
-# log.retention: the events of tests are of March 2026, long past any retention.
 _PROPERTIES = """
 process.roles=broker,controller
 node.id=1
@@ -352,8 +352,7 @@ def kafka_broker() -> Iterator[KafkaBroker]:
 async def read_all(bootstrap: str, topic: str, *, limit: float = 30.0) -> list[ConsumerRecord]:
     """Read a topic from its beginning to its end as a `read_committed` consumer, in offset order.
 
-    Records of several partitions come partition by partition. A transaction that is open is waited for, and
-    so is one that was committed just now. Raises TimeoutError after `limit` seconds.
+    They come partition by partition. Open transactions are waited for: TimeoutError after `limit` seconds.
     """
     consumer = AIOKafkaConsumer(
         topic,
