@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from bridge.model import AwxEvent, Close, DeadLetter, Event, Job, JobKey, Status
 from bridge.ports import Purpose, Source, State
 from bridge.prepare import Preparer
 from bridge.redact import Redactor
+
+T = TypeVar("T")
 
 AT_ONCE: Final = 50
 """Events asked for in one question: bounds the memory."""
@@ -163,8 +165,14 @@ async def _read(source: Source, key: JobKey, counters: Sequence[int]) -> dict[in
 
 
 def _guarded(make: Callable[[], Event]) -> Sought:
+    made = guarded(make)
+    return made if isinstance(made, Lost) else Found(made, copy=False)
+
+
+def guarded(make: Callable[[], T]) -> T | Lost:
+    """Make an event, or say where that trips the bridge's own code."""
     try:
-        return Found(make(), copy=False)
+        return make()
     except Exception as error:  # noqa: BLE001 - as the tail's guard: one event must not stop the bridge
         place = traceback.extract_tb(error.__traceback__)[-1]
         return Lost(

@@ -123,7 +123,7 @@ class Delivery:
         failure: DeliveryError | None = None
         try:
             if not answer.done():
-                await self._carrier.apart(events)
+                await self._carrier.apart([*events])
         except PartialDeliveryError as error:
             failure = error if len(events) > 1 else next(iter(error.errors.values()))
         except DeliveryError as error:

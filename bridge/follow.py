@@ -54,7 +54,7 @@ class Following:
     def _remember(self, record: JobRecord, places: Mapping[str, Place]) -> None:
         """Keep what a correction takes; hosts and failures will be asked for anew."""
         record = msgspec.structs.replace(record, close=_slim(record.close), done=True)
-        odd = {name: place for name, place in places.items() if _is_odd(place)}
+        odd = {name: place for name, place in places.items() if _is_odd(place, record.close)}
         self.done[record.job.key.job_id] = Done(record, odd, frozenset(places))
 
     def known(self, job_id: int) -> Job | None:
@@ -187,17 +187,28 @@ class Following:
             return done.record.close is not None and sink in done.sinks
         return key.job_id in self.jobs
 
-    def serve_again(self, key: JobKey, sink: str, *, top: int) -> Followed:
-        """Have `sink` get what it has not settled of a remembered job, whose highest counter is `top` now.
+    def reads(self, key: JobKey) -> bool:
+        """Whether this job is still read: every sink gets all of it anyway."""
+        return key.job_id in self.jobs and not self.jobs[key.job_id].over
 
-        A job that is still read goes on as it is: the sink gets all of it anyway.
-        """
+    def lacks(self, key: JobKey, sink: str, *, top: int) -> int:
+        """Return how many counters up to `top` a sink has not settled of a remembered job that is over."""
+        done = self.done.get(key.job_id)
+        if done is None:
+            place = self._feed.lanes[sink].place(key)
+        else:
+            place = self._feed.lanes[sink].place_of(
+                key, _settled(done.record, done.places.get(sink, Place()))
+            )
+        return len(Ranges(place.wanted)) + max(0, top - place.through)
+
+    def serve_again(self, key: JobKey, sink: str, *, top: int) -> Followed:
+        """Have `sink` get what it has not settled of a remembered, closed job that now goes up to `top`."""
         done = self.done.get(key.job_id)
         followed = self.jobs[key.job_id] if done is None else self._reopen(done)
-        if followed.over:
-            followed.released = max(followed.released, top)
-            followed.purpose = Purpose.BACKFILL
-            followed.fall_behind(self._feed.lanes[sink])
+        followed.released = max(followed.released, top)
+        followed.purpose = Purpose.BACKFILL
+        followed.fall_behind(self._feed.lanes[sink])
         return followed
 
     def ignore(self, job: Job) -> None:
@@ -285,8 +296,10 @@ def _slim(close: Close | None) -> Close | None:
     return None if close is None else msgspec.structs.replace(close, hosts=(), failures=())
 
 
-def _is_odd(place: Place) -> bool:
-    return bool(place.wanted or place.repeats)
+def _is_odd(place: Place, close: Close | None) -> bool:
+    """Whether the place of a sink that has all of a job says more than its receipt."""
+    further = close is not None and place.through > close.last_counter
+    return bool(place.wanted or place.repeats or further)
 
 
 def _settled(record: JobRecord, place: Place) -> Place:

@@ -82,6 +82,8 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "library.warned": LogEvent("warning", "A library that the bridge uses reports a warning."),
     "order.carried_out": LogEvent("info", "What a command asked for is done."),
     "order.failed": LogEvent("warning", "What a command asked for could not be done, or not all of it."),
+    "replay.ended": LogEvent("info", "A replay is through its jobs."),
+    "replay.started": LogEvent("info", "An operator has jobs sent to a sink; `resumed` after a restart."),
     "sink.down": LogEvent("error", "Nothing gets through to a sink; its places are kept, it is tried on."),
     "sink.failing": LogEvent("warning", "A sink fails for now; its events wait and are tried again."),
     "sink.gave_up": LogEvent(
@@ -129,6 +131,7 @@ METRICS: Final[Mapping[str, MetricSpec]] = {
     "events_malformed_total": MetricSpec(("source",), "events", "Events that could be read only in part"),
     "events_missing_total": MetricSpec(("source",), "events", "Events missing when their job was closed"),
     "events_read_total": MetricSpec(("source",), "events", "Job events read from AWX"),
+    "events_replayed_total": MetricSpec(("sink",), "events", "Events sent by order of an operator"),
     "jobs_closed_total": MetricSpec(("source", "complete"), "jobs", "Jobs closed; complete is true or false"),
     "jobs_open": MetricSpec(("source",), "jobs", "Jobs that are being followed"),
     "lane_bytes": MetricSpec(("sink",), "bytes", "Events waiting in a sink's lane"),

@@ -1,14 +1,15 @@
 """Carries out what commands ask of the running bridge, and writes down what became of it.
 
 An order is begun at most once: what was under way when the bridge ended is answered with that, so
-that an order which ends the bridge cannot end it again and again. Orders to one room (the part of
+that an order which ends the bridge cannot end it again and again. Only a room that notes how far it
+is, and bounds its starts itself, is handed its order again. Orders to one room (the part of
 their kind before the dot) are carried out one after the other, rooms do not wait for each other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 from bridge.errors import BridgeError, StateError
@@ -29,13 +30,20 @@ class Clerk:
     """The loop that carries out orders."""
 
     def __init__(
-        self, orders: Orders, handlers: Mapping[str, Handler], *, clock: Clock, observer: Observer
+        self,
+        orders: Orders,
+        handlers: Mapping[str, Handler],
+        *,
+        resumable: Collection[str] = (),
+        clock: Clock,
+        observer: Observer,
     ) -> None:
-        """`handlers` knows who carries out which kind of order."""
+        """`handlers` knows who carries out which kind of order; `resumable` kinds go on after a restart."""
         self._orders = orders
         self._handlers = dict(handlers)
         self._clock = clock
         self._observer = observer
+        self._resumable = resumable
         self._busy: set[str] = set()
 
     async def run(self) -> None:
@@ -45,15 +53,17 @@ class Clerk:
             StateError: orders cannot be read, or an outcome not be written.
         """
         for order in await self._orders.orders():
-            if order.begun:
+            if order.begun and order.kind not in self._resumable:
                 await self._end(
                     order, _failed("the bridge ended while it carried this out: see what is left")
                 )
+        known: set[int] = set()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 for order in await self._orders.orders():
                     room = order.kind.partition(".")[0]
-                    if not order.begun and room not in self._busy:
+                    if order.id not in known and room not in self._busy:
+                        known.add(order.id)
                         self._busy.add(room)
                         tasks.create_task(self._carry_out(order, room), name=f"order {order.id}")
                 await asyncio.sleep(LOOK_EVERY)
@@ -66,7 +76,7 @@ class Clerk:
             self._busy.discard(room)
 
     async def _outcome(self, order: Order) -> Outcome:
-        if self._clock.now() - order.at > EXPIRES:
+        if not order.begun and self._clock.now() - order.at > EXPIRES:
             return _failed("the bridge did not run for a day after this was asked for: it is too late now")
         handler = self._handlers.get(order.kind)
         if handler is None:

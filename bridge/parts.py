@@ -27,6 +27,7 @@ from bridge.orders import Clerk
 from bridge.ports import Clock, Observer, Sink, Snapshot, Source, State, TransactionalSink
 from bridge.prepare import Preparer
 from bridge.redact import Redactor
+from bridge.replay import Room
 from bridge.route import compile_routes
 from bridge.watch import Watch
 
@@ -141,7 +142,24 @@ class Bridge:
             clock=self.clock,
             observer=self.observer,
         )
-        clerk = Clerk(state, letters.handlers(), clock=self.clock, observer=self.observer)
+        replays = Room(
+            sources=self.sources,
+            followings=self.followings,
+            parked=self.parked,
+            deliveries=self.deliveries,
+            preparer=self._preparer,
+            keeper=self.keeper,
+            state=state,
+            clock=self.clock,
+            observer=self.observer,
+        )
+        clerk = Clerk(
+            state,
+            {**letters.handlers(), **replays.handlers()},
+            resumable=replays.handlers(),
+            clock=self.clock,
+            observer=self.observer,
+        )
         self.loops["orders"] = clerk.run
 
     def _places(self, key: JobKey) -> dict[str, Place]:
