@@ -363,10 +363,14 @@ class Replay:
 
 def _told(progress: Progress) -> str:
     """Say how much was done."""
-    parts = [f"{progress.jobs} jobs", f"{progress.events} events sent"]
+    parts = [_some(progress.jobs, "job"), f"{_some(progress.events, 'event')} sent"]
     parts += [f"{progress.refused} refused, see the dead letters"] if progress.refused else []
-    parts += [f"{progress.left} jobs left out"] if progress.left else []
+    parts += [f"{_some(progress.left, 'job')} left out"] if progress.left else []
     return ", ".join(parts)
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _outcome(asked: Asked, progress: Progress) -> Outcome:
@@ -382,7 +386,8 @@ def _outcome(asked: Asked, progress: Progress) -> Outcome:
     sentence = f"replayed to {asked.to}: {_told(progress)}"
     if asked.dry_run:
         about = sum(told.events for told in progress.told)
-        sentence = f"would replay to {asked.to}: {progress.jobs - progress.left} jobs, about {about} events"
-        sentence += f"; {progress.left} jobs left out" if progress.left else ""
+        jobs, left = _some(progress.jobs - progress.left, "job"), _some(progress.left, "job")
+        sentence = f"would replay to {asked.to}: {jobs}, about {_some(about, 'event')}"
+        sentence += f"; {left} left out" if progress.left else ""
     done = not (progress.refused or (asked.jobs and progress.left))
     return Outcome(done=done, sentence=sentence, details=details)

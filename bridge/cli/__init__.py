@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.cli import check, demo, explain, letters, run, schema, send
+from bridge.cli import check, demo, explain, letters, replay, run, schema, send
 from bridge.cli.exits import Exits
 
 
@@ -31,6 +31,7 @@ def build() -> typer.Typer:
     app.command("explain")(explain.explain)
     app.command("schema")(schema.schema)
     app.command("send-test")(send.send_test)
+    app.command("replay")(replay.replay)
     app.add_typer(letters.build(), name="dead-letters")
     app.command("demo")(demo.demo)
     return app

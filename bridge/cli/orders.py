@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 LOOK_EVERY: Final = 0.1
 """Seconds between two looks for the outcome."""
+
+RESTART: Final = 60.0
+"""Seconds for which a bridge may be away while a command waits without a limit."""
 
 WaitFor = Annotated[
     float, typer.Option("--timeout", min=0.0, help="How many seconds to wait.", metavar="SECONDS")
@@ -50,13 +53,53 @@ def look_at(config: Config) -> Generator[Visit]:
         yield state
 
 
-def carry_out(config: Config, kind: str, arguments: Mapping[str, Any], *, timeout: float) -> Outcome:
+def carry_out(
+    config: Config,
+    kind: str,
+    arguments: Mapping[str, Any],
+    *,
+    timeout: float | None,
+    tell: Callable[[Mapping[str, Any]], None] = lambda _progress: None,
+) -> Outcome:
     """Have the running bridge do something; wait for the outcome at most `timeout` seconds.
+
+    `tell` hears how far the order is, whenever that changes. Without a timeout this waits as long as a
+    bridge runs.
 
     Raises:
         CommandError: no bridge runs, or it does not answer in time (exit 69).
         StateError: the state file cannot be written.
     """
+    with _giving(config) as state:
+        number = state.give(kind, arguments, who=_user(), at=SystemClock().now())
+        begun = alive = time.monotonic()
+        told: Mapping[str, Any] | None = None
+        while (outcome := state.outcome(number)) is None:
+            if (progress := state.progress(number)) not in (None, told):
+                told = progress
+                tell(progress or {})
+            now = time.monotonic()
+            alive = now if timeout is None and state.is_owned() else alive
+            waited = now - begun if timeout is not None else now - alive
+            if waited >= (RESTART if timeout is None else timeout):
+                raise _no_answer(state, number, config.state.path.absolute(), waited=now - begun)
+            time.sleep(LOOK_EVERY)
+    return outcome
+
+
+def give(config: Config, kind: str, arguments: Mapping[str, Any]) -> int:
+    """Have the running bridge do something, and do not wait; return the order's number.
+
+    Raises:
+        CommandError: no bridge runs (exit 69).
+        StateError: the state file cannot be written.
+    """
+    with _giving(config) as state:
+        return state.give(kind, arguments, who=_user(), at=SystemClock().now())
+
+
+@contextmanager
+def _giving(config: Config) -> Generator[Visit]:
     from bridge.state.visit import visit
 
     path = config.state.path.absolute()
@@ -65,18 +108,16 @@ def carry_out(config: Config, kind: str, arguments: Mapping[str, Any], *, timeou
     with visit(path, giving=True) as state:
         if not state.is_owned():
             raise _nobody_there(path)
-        number = state.give(kind, arguments, who=_user(), at=SystemClock().now())
-        deadline = time.monotonic() + timeout
-        while (outcome := state.outcome(number)) is None:
-            if time.monotonic() >= deadline:
-                gone = "" if state.is_owned() else ", and the bridge has ended meanwhile"
-                raise CommandError(
-                    f"no answer within {timeout:g} seconds{gone}; order {number} stays in {path}, "
-                    "and the bridge carries it out when it comes to it",
-                    code=ExitCode.UNAVAILABLE,
-                )
-            time.sleep(LOOK_EVERY)
-    return outcome
+        yield state
+
+
+def _no_answer(state: Visit, number: int, path: Path, *, waited: float) -> CommandError:
+    gone = "" if state.is_owned() else ", and the bridge has ended meanwhile"
+    return CommandError(
+        f"no answer within {waited:.3g} seconds{gone}; order {number} stays in {path}, "
+        "and the bridge carries it out when it comes to it",
+        code=ExitCode.UNAVAILABLE,
+    )
 
 
 def _nobody_there(path: Path) -> CommandError:

@@ -104,7 +104,7 @@ async def test_what_was_settled_is_sent_again_only_when_asked_for():
         assert (await rig.order(jobs=ONE)).done
         assert rig.sink.ids == []
         outcome = await rig.order(jobs=ONE, again=True)
-        assert outcome.sentence == "replayed to all: 1 jobs, 6 events sent"
+        assert outcome.sentence == "replayed to all: 1 job, 6 events sent"
     assert rig.sink.ids == [*events(1, 2, 3, 4, 5), STATUS]
     assert all(event.read()["replayed"] for event in rig.sink.events)
     assert receipt(rig.sink)["complete"] is True
