@@ -77,16 +77,11 @@ def expected_events(job: Mapping[str, Any]) -> set[tuple[str, ...]]:
     return tails
 
 
-def check_everything(told: Sequence[Told], truth: Mapping[str, Any], *, repeats: bool = False) -> None:
-    """Check Kafka against the truth; `repeats`: a crash may have let events come again.
-
-    What counts is then the first time that each event came.
-    """
-    if not repeats:
-        twice = [one for one, count in Counter(each.id for each in told).items() if count > 1]
-        assert twice == [], f"{len(twice)} came twice: {twice[:5]}"
-    firsts = list({one.id: one for one in reversed(told)}.values())[::-1]
-    jobs = by_job(firsts)
+def check_everything(told: Sequence[Told], truth: Mapping[str, Any]) -> None:
+    """Check Kafka against the truth: every event of every job, once, and nothing else."""
+    twice = [one for one, count in Counter(each.id for each in told).items() if count > 1]
+    assert twice == [], f"{len(twice)} came twice: {twice[:5]}"
+    jobs = by_job(told)
     assert set(jobs) == {key_of(job) for job in truth["jobs"]}
     for job in truth["jobs"]:
         check_job(jobs[key_of(job)], job)
