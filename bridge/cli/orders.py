@@ -82,7 +82,8 @@ def carry_out(
             alive = now if timeout is None and state.is_owned() else alive
             waited = now - begun if timeout is not None else now - alive
             if waited >= (RESTART if timeout is None else timeout):
-                raise _no_answer(state, number, config.state.path.absolute(), waited=now - begun)
+                waited = timeout if timeout is not None else round(now - begun)
+                raise _no_answer(state, number, config.state.path.absolute(), waited=waited)
             time.sleep(LOOK_EVERY)
     return outcome
 
@@ -114,7 +115,7 @@ def _giving(config: Config) -> Generator[Visit]:
 def _no_answer(state: Visit, number: int, path: Path, *, waited: float) -> CommandError:
     gone = "" if state.is_owned() else ", and the bridge has ended meanwhile"
     return CommandError(
-        f"no answer within {waited:.3g} seconds{gone}; order {number} stays in {path}, "
+        f"no answer within {waited:g} seconds{gone}; order {number} stays in {path}, "
         "and the bridge carries it out when it comes to it",
         code=ExitCode.UNAVAILABLE,
     )

@@ -76,6 +76,21 @@ async def test_new_jobs_above_an_id(awx):
     }  # fmt: skip
 
 
+async def test_finished_jobs_above_an_id(awx):
+    awx.on("/api/v2/unified_jobs/", Rows(row(1), row(2, status="failed"), row(3, status="error")))
+    async with source(awx) as prod:
+        since = "2026-11-23T07:00:00Z"
+        found = await prod.jobs_finished("unified_jobs", 1, since=since, statuses=["failed", "error"])
+        assert ids(found) == [2, 3]
+        assert ids(await prod.jobs_finished("unified_jobs", 0, since=None, statuses=())) == [2, 3]
+    assert awx.asked[0][1] == {
+        "order_by": "id", "count_disabled": "1", "id__gt": "1", "page_size": "200", "type": UNIFIED,
+        "status__in": "error,failed", "finished__gt": since,
+    }  # fmt: skip
+    assert awx.asked[1][1]["status__in"] == "canceled,error,failed,successful"
+    assert "finished__gt" not in awx.asked[1][1]
+
+
 async def test_the_own_lists_take_no_type(awx):
     awx.on("/api/v2/system_jobs/", Rows(row(4, type="system_job")))
     awx.on("/api/v2/workflow_approvals/", Rows(row(5, type="workflow_approval")))
