@@ -97,13 +97,14 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "source.replaced": LogEvent("error", "Another AWX answers behind the same URL; this source is parked."),
     "source.rewound": LogEvent("error", "A source was restored from a backup; it is parked."),
     "source.up": LogEvent("info", "A source answers."),
+    "state.committed": LogEvent("debug", "What moved is on disk."),
+    "state.committed": LogEvent("debug", "What moved is on disk."),
     "state.recovered": LogEvent(
         "warning", "State was blank; what a sink remembers has taken its place, the rest is lost."
     ),
     "state.waiting": LogEvent(
         "warning", "State is blank, and a sink that may remember does not answer; it is waited for."
     ),
-    "state.committed": LogEvent("debug", "What moved is on disk."),
 }
 """Every line that the log can hold, by name."""
 
