@@ -10,6 +10,7 @@ from bridge.ports import Purpose
 from tests.support.jobs import NEVER, events, key, receipt, simple
 from tests.support.rig import Rig
 from tests.support.source import FakeSink, FakeSource
+from tests.support.transactional import Broker, FakeTransactionalSink
 
 pytestmark = pytest.mark.looptime
 
@@ -71,6 +72,24 @@ async def test_a_late_counter_of_a_closed_job_comes_once_and_by_its_place():
         assert rig.state.places[key(1), "all"] == Place(through=5, status_number=2)
         assert (await rig.order(jobs=ONE)).details["events"] == 0
     assert rig.sink.ids == events(3)
+
+
+async def test_a_sink_that_holds_its_places_gets_them_in_the_same_transaction():
+    broker = Broker()
+    rig = desk(simple(rows={1: 1.0, 2: 300.0, 3: 1.2}), sinks={"all": FakeTransactionalSink(broker)})
+    async with rig.run():
+        await asyncio.sleep(310)
+        assert broker.places[key(1)].wanted == ((2, 2),)
+        sent = list(broker.ids)
+        number = rig.ask(jobs=ONE)
+        await asyncio.sleep(10)
+        assert rig.state.outcome(number).details["events"] == 1
+        assert broker.ids == [*sent, *events(2)]
+        assert broker.places[key(1)].wanted == ()
+        assert (await rig.order(jobs=ONE)).details["events"] == 0
+        places = dict(broker.places)
+        assert (await rig.order(jobs=ONE, again=True)).details["events"] == 4
+    assert broker.places == places
 
 
 async def test_what_is_still_missing_stays_wanted():
