@@ -45,7 +45,9 @@ class Rig:
         self.sink = FakeSink(script)
         batching = Batching(max_events=1, max_bytes=1 << 20, in_flight=in_flight)
         self.lane = Lane("ops", batching=batching, moved=self.places.__setitem__)
-        carrier = Transactions(FakeTransactionalSink(broker), self.lane) if broker else Plain(self.sink)
+        carrier = (
+            Transactions(FakeTransactionalSink(broker), self.lane, notes={}) if broker else Plain(self.sink)
+        )
         self.delivery = Delivery(
             self.lane,
             carrier,
