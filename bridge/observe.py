@@ -98,7 +98,6 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     "source.rewound": LogEvent("error", "A source was restored from a backup; it is parked."),
     "source.up": LogEvent("info", "A source answers."),
     "state.committed": LogEvent("debug", "What moved is on disk."),
-    "state.committed": LogEvent("debug", "What moved is on disk."),
     "state.recovered": LogEvent(
         "warning", "State was blank; what a sink remembers has taken its place, the rest is lost."
     ),
