@@ -93,6 +93,25 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     return 0 if empty else version
 
 
+def back_up(db: sqlite3.Connection, path: Path, version: int) -> Path:
+    """Copy the file beside itself before it is changed, as `<file>.v<version>`; return where.
+
+    A copy that is there already is of an attempt before this one, and stays.
+    """
+    target = path.with_name(f"{path.name}.v{version}")
+    if not target.exists():
+        half = path.with_name(f"{path.name}.v{version}.part")
+        half.unlink(missing_ok=True)
+        copy = sqlite3.connect(half)
+        try:
+            db.backup(copy)
+        finally:
+            copy.close()
+        half.chmod(0o600)
+        half.rename(target)
+    return target
+
+
 def migrate(db: sqlite3.Connection, version: int) -> None:
     """Do the steps from `version` on, inside the caller's transaction."""
     for step in STEPS[version:]:

@@ -196,6 +196,8 @@ class _File:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             if version < len(schema.STEPS):
+                if version:
+                    schema.back_up(db, self.path, version)
                 with self._transaction() as db:
                     schema.migrate(db, version)
 

@@ -17,7 +17,7 @@ from bridge.errors import StateError
 from bridge.model import Job, JobKey, JobRecord, Place, SinkRecord
 from bridge.ports import Changes
 from bridge.state import sqlite
-from bridge.state.schema import STEPS
+from bridge.state.schema import APPLICATION_ID, STEPS
 from bridge.state.sqlite import open_state
 from tests.support.fakes import FakeClock
 
@@ -115,6 +115,35 @@ async def test_the_database_of_another_program_is_refused_and_left_alone(path):
     db.close()
     await refused(path, "another program")
     assert not path.with_name("bridge.db-wal").exists()
+
+
+async def test_an_older_file_is_copied_beside_itself_before_it_is_changed(path):
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path, isolation_level=None) as db:
+        for statement in STEPS[0]:
+            db.execute(statement)
+        db.execute("INSERT INTO sources (name, record) VALUES ('prod', '{}')")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    async with opened(path) as state:
+        assert list((await state.load()).sources) == ["prod"]
+    copy = path.with_name("bridge.db.v1")
+    with sqlite3.connect(copy) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("SELECT name FROM sources").fetchall() == [("prod",)]
+    db.close()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert sorted(one.name for one in path.parent.iterdir()) == [
+        "bridge.db",
+        "bridge.db.lock",
+        "bridge.db.v1",
+    ]
+
+
+async def test_a_new_file_has_no_copy(path):
+    await through_of(path)
+    assert not list(path.parent.glob("*.v*"))
 
 
 async def test_a_file_of_a_newer_version_is_refused_and_left_alone(path):
