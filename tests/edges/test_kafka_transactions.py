@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -16,7 +16,7 @@ from bridge.errors import (
 )
 from bridge.model import JobKey, Place
 from bridge.ports import TransactionalSink
-from bridge.sinks.kafka import transactions
+from bridge.sinks.kafka import keeping, transactions
 from tests.support.kafka import read_all
 from tests.support.kafka_sink import (
     ids_by_key,
@@ -112,6 +112,7 @@ async def test_the_places_topic_is_made_to_be_compacted(kafka_broker, admin):
     assert config["cleanup.policy"] == "compact"
     assert config["segment.bytes"] == str(16 << 20)
     assert config["min.cleanable.dirty.ratio"] == "0.1"
+    assert config["delete.retention.ms"] == "600000"
     assert config["retention.ms"] != "1000"
 
 
@@ -137,6 +138,29 @@ async def test_ten_thousand_places_are_loaded_at_once(kafka_broker):
         start = time.monotonic()
         assert await sink.places() == places
         assert time.monotonic() - start < 5
+
+
+async def test_loading_may_take_as_long_as_it_goes_on(kafka_broker, monkeypatch):
+    """However many places there are, a start must get through them: the limit is for standing still."""
+    topic = new_topic()
+    places = {job(number): Place(through=number) for number in range(1, 5_001)}
+    async with open_transactional(kafka_broker.bootstrap, topic, compression="none") as sink:
+        await sink.places()
+        for _ in range(4):
+            await sink.send_with_places([], places)
+    real = AIOKafkaConsumer.getmany
+
+    async def slow(self, *partitions, timeout_ms):
+        await asyncio.sleep(0.4)
+        return await real(self, *partitions, timeout_ms=timeout_ms)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", slow)
+    monkeypatch.setattr(keeping, "_FETCH_BYTES", 100_000)
+    patience = {"delivery_timeout": 2, "request_timeout": 1}
+    async with open_transactional(kafka_broker.bootstrap, topic, **patience) as sink:
+        start = time.monotonic()
+        assert await sink.places() == places
+        assert time.monotonic() - start > 2
 
 
 async def test_a_places_topic_that_forgets_is_refused(kafka_broker, admin):

@@ -7,7 +7,8 @@ all there is; before that, it may be behind.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ _MADE_SO: Final = {
     # Only closed segments are compacted: with Kafka's 1 GiB every place ever written would be read again.
     "segment.bytes": str(16 << 20),
     "min.cleanable.dirty.ratio": "0.1",
+    # How long tombstones and the ends of transactions stay after that: they, too, are read at each start.
+    "delete.retention.ms": "600000",
 }
 
 _FETCH_BYTES: Final = 2 << 20
@@ -65,10 +68,11 @@ class PlacesTopic:
     async def load(self) -> Kept:
         """Return all that the topic says, after the start of the only producer that may write to it.
 
-        It has no deadline of its own. A transaction that somebody else holds open is waited for.
+        Takes as long as it goes on, however much there is: `delivery_timeout` is for each step. A
+        transaction that somebody else holds open is waited for.
 
         Raises:
-            TemporaryDeliveryError: the cluster does not answer.
+            TemporaryDeliveryError: it does not go on.
             SinkRefusedError: the topic may not be read, or has records that are none of ours.
         """
         return await self._read("highwater")
@@ -81,18 +85,10 @@ class PlacesTopic:
         """Read until the broker's `end`, as its last answer told it, is reached."""
         found: dict[bytes, bytes] = {}
         try:
-            async with self._consumer() as consumer:
-                if not await is_there(consumer._client, self.name):  # noqa: SLF001 - as a producer's `client`
-                    return Kept({}, None, None, {})
-                consumer.assign([self._partition])
-                goal = getattr(consumer, end)
-                while (last := goal(self._partition)) is None or await self._position(consumer) < last:
-                    got = await consumer.getmany(self._partition, timeout_ms=_POLL_MS)
-                    for record in got.get(self._partition, ()):
-                        if record.value is None:
-                            found.pop(record.key, None)
-                        else:
-                            found[record.key] = record.value
+            async with asyncio.timeout(self._options.delivery_timeout) as limit, self._consumer() as consumer:
+                if await is_there(consumer._client, self.name):  # noqa: SLF001 - as a producer's `client`
+                    consumer.assign([self._partition])
+                    await self._follow(consumer, getattr(consumer, end), found, limit)
         except (*CLIENT_ERRORS, ValueError) as err:  # ValueError: SCRAM's answer makes no sense
             raise translate(err, f"reading topic {self.name}, which holds this sink's places") from err
         try:
@@ -100,9 +96,27 @@ class PlacesTopic:
         except ValueError as err:
             raise SinkRefusedError(f"topic {self.name} holds more than this sink's places: {err}") from err
 
-    async def _position(self, consumer: AIOKafkaConsumer) -> int:
-        position: int = await consumer.position(self._partition)
-        return position
+    async def _follow(
+        self,
+        consumer: AIOKafkaConsumer,
+        end: Callable[[TopicPartition], int | None],
+        found: dict[bytes, bytes],
+        limit: asyncio.Timeout,
+    ) -> None:
+        """Keep the last value of every key in `found`; each step forward puts the limit off."""
+        loop = asyncio.get_running_loop()
+        before = -1
+        while (last := end(self._partition)) is None or before < last:
+            got = await consumer.getmany(self._partition, timeout_ms=_POLL_MS)
+            for record in got.get(self._partition, ()):
+                if record.value is None:
+                    found.pop(record.key, None)
+                else:
+                    found[record.key] = record.value
+            position = await consumer.position(self._partition)
+            if position > before:
+                before = position
+                limit.reschedule(loop.time() + self._options.delivery_timeout)
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncGenerator[AIOKafkaConsumer]:

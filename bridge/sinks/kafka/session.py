@@ -97,12 +97,8 @@ class Session:
         """Let go of the producer within a few seconds, whatever state it and the cluster are in."""
         if self._producer is None:
             return
-        if not self._spoiled:
-            try:
-                async with asyncio.timeout(CLOSE_LIMIT):
-                    await self._producer.stop()
-            except CLIENT_ERRORS:  # so it goes the hard way
-                self.spoil()
+        if not self._spoiled and not await within(CLOSE_LIMIT, self._producer.stop()):
+            self.spoil()  # so it goes the hard way
         if self._spoiled:
             await _abandon(self._producer)
         self._producer = None
@@ -165,8 +161,8 @@ async def start(client: Any) -> None:
             starting.exception()  # seen, even if nobody waits any more
 
 
-async def within(limit: float, ending: Coroutine[Any, Any, Any]) -> None:
-    """Let `ending` run for at most `limit` seconds; what it raises is nobody's any more.
+async def within(limit: float, ending: Coroutine[Any, Any, Any]) -> bool:
+    """Let `ending` run for at most `limit` seconds; say whether it ended well.
 
     Not asyncio.timeout: in a task that is being cancelled, early 3.11 takes its end for ours.
     """
@@ -175,8 +171,7 @@ async def within(limit: float, ending: Coroutine[Any, Any, Any]) -> None:
     if not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=limit)
-    if task.done() and not task.cancelled():
-        task.exception()
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 async def _abandon(producer: Any) -> None:

@@ -9,9 +9,9 @@ without an answer is in doubt until the next session reads the transactions' own
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from bridge.errors import (
     PermanentDeliveryError,
@@ -30,7 +30,7 @@ from bridge.sinks.kafka.places import Kept, Owner, Transaction, claim, moves
 from bridge.sinks.kafka.rounds import Result, push
 from bridge.sinks.kafka.session import CLOSE_LIMIT, Session, within
 from bridge.sinks.kafka.sink import KafkaSink
-from bridge.sinks.kafka.topics import Topic
+from bridge.sinks.kafka.topics import DEFAULT_MAX_BYTES, Topic
 from bridge.sinks.kafka.unseen import Doubt, Places, Unseen
 
 SHARE: Final = 0.8
@@ -38,8 +38,6 @@ SHARE: Final = 0.8
 
 MOST_PLACES: Final = 10_000
 """Records of one batch for the places topic."""
-
-_T = TypeVar("_T")
 
 
 class TransactionalKafkaSink:
@@ -68,7 +66,7 @@ class TransactionalKafkaSink:
         self._layout = Layout(options, clock)
         self._begun = False
         self._before: Owner | None = None
-        self._home: Topic | None = None
+        self._home = Topic(topic.name, (0,), DEFAULT_MAX_BYTES)
         self._number = 0
         self._doubt: Doubt | None = None
         self._unseen = Unseen()
@@ -89,7 +87,7 @@ class TransactionalKafkaSink:
         """Take the sink over, or come back to it; see `ports.TransactionalSink`."""
         async with self._one_at_a_time:
             await self._session.close()
-            kept = await self._open(self._deadline())
+            kept = await self._open()
             self._unseen.clear()
             self._notes = kept.notes
             return kept.places
@@ -108,31 +106,31 @@ class TransactionalKafkaSink:
     ) -> None:
         """Deliver `events` and move `places`, both or neither; see `ports.TransactionalSink`.
 
-        Takes at most `delivery_timeout` and some seconds to clean up, and retries nothing.
+        Takes at most `delivery_timeout` and some seconds to clean up, and retries nothing. Where a new
+        session is needed, each of its steps has that long.
         """
         async with self._one_at_a_time:
-            deadline = self._deadline()
             if not self._session.healthy:
-                await self._open(deadline)
+                await self._open()
             unsent, unmoved = self._unseen.unsent(events), self._unseen.unmoved(places)
             if unsent or unmoved or notes:
-                await self._deliver(unsent, unmoved, notes, deadline=deadline)
+                await self._deliver(unsent, unmoved, notes)
             self._unseen.told(events, places)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._options.delivery_timeout
 
-    async def _open(self, deadline: float) -> Kept:
+    async def _open(self) -> Kept:
         """Begin a session, and find out what became of a transaction in doubt."""
         ready = False
         try:
             if self._begun:
-                await self._look_who_owns_it(deadline)
-            producer, _ = await self._session.ready(deadline)
+                await self._look_who_owns_it()
+            producer, _ = await self._session.ready(self._deadline())
             self._layout.topics.forget()
-            kept = await self._load(producer, deadline)
+            kept = await self._load(producer)
             if not self._begun:
-                await self._take_over(producer, kept, deadline)
+                await self._take_over(producer, kept)
             ready = True
         finally:
             if not ready:
@@ -143,19 +141,23 @@ class TransactionalKafkaSink:
             self._unseen.add(doubt)
         return kept
 
-    async def _look_who_owns_it(self, deadline: float) -> None:
+    async def _look_who_owns_it(self) -> None:
         """Leave the sink alone if another instance has it: a new producer of ours would fence its.
 
         What is read here may be behind, by our own taking over for instance.
         """
-        owner = (await self._by(deadline, self._topic.glance())).owner
+        owner = (await self._topic.glance()).owner
         known = {kept.instance for kept in (self._owner, self._before) if kept is not None}
         if owner is not None and owner.instance not in known:
             self._refuse(owner)
 
-    async def _load(self, producer: Any, deadline: float) -> Kept:
-        self._home = await self._by(deadline, self._topic.find(producer))
-        kept = await self._by(deadline, self._topic.load())
+    async def _load(self, producer: Any) -> Kept:
+        try:
+            async with asyncio.timeout_at(self._deadline()):
+                self._home = await self._topic.find(producer)
+        except TimeoutError as err:
+            raise translate(err, f"asking for topic {self._topic.name}") from err
+        kept = await self._topic.load()
         owner = kept.owner
         if owner is not None and owner.transactional_id != self._owner.transactional_id:
             raise SinkRefusedError(
@@ -171,22 +173,15 @@ class TransactionalKafkaSink:
             self._refuse(owner)
         return kept
 
-    async def _by(self, deadline: float, asking: Awaitable[_T]) -> _T:
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await asking
-        except TimeoutError as err:
-            raise translate(err, f"asking for topic {self._topic.name}") from err
-
     def _refuse(self, owner: Owner) -> NoReturn:
         raise StateOwnedError(
             f"Kafka's transactional id {owner.transactional_id} has been taken over by {owner}: stop one of "
             "the two, or give each its own name"
         )
 
-    async def _take_over(self, producer: Any, kept: Kept, deadline: float) -> None:
+    async def _take_over(self, producer: Any, kept: Kept) -> None:
         records = claim(self._owner, now=self._clock.now())
-        await self._transact(producer, self._with_records({}, producer, records), deadline)
+        await self._transact(producer, self._with_records({}, producer, records), self._deadline())
         self._before = kept.owner
         self._begun = True
 
@@ -194,15 +189,13 @@ class TransactionalKafkaSink:
         return Transaction(number=number, instance=self._owner.instance)
 
     def _with_records(self, queues: Queues, producer: Any, records: Iterable[Record]) -> Queues:
-        home = self._home
-        if home is None:
-            raise TemporaryDeliveryError("no session")
-        limits = Limits(home.max_bytes, MOST_PLACES)
-        return queues | {(home.name, 0): fill(records, producer.create_batch, limits)}
+        limits = Limits(self._home.max_bytes, MOST_PLACES)
+        return queues | {(self._home.name, 0): fill(records, producer.create_batch, limits)}
 
     async def _deliver(
-        self, events: Sequence[Event], places: Places, notes: Mapping[str, bytes | None], *, deadline: float
+        self, events: Sequence[Event], places: Places, notes: Mapping[str, bytes | None]
     ) -> None:
+        deadline = self._deadline()
         producer, _ = await self._session.ready(deadline)
         topics, failures = await self._layout.find_topics(producer, events, deadline)
         if failures:
