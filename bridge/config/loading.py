@@ -61,8 +61,18 @@ def parse(raw: bytes, environ: Mapping[str, str], kinds: Mapping[str, SinkKind])
 def _placed(problems: Iterable[Problem], document: Document) -> list[Problem]:
     """Give every problem its line, and put them in the order of the file."""
     lines = {dotted(path): line for path, line in document.lines.items()}
-    found = [problem._replace(line=_line(problem.path, lines)) for problem in problems]
+    found = [
+        Problem(_one_line(problem.path), _one_line(problem.message), _line(problem.path, lines))
+        for problem in problems
+    ]
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.line or 0, problem.path))
+
+
+def _one_line(text: str) -> str:
+    """Escape what a name in the file may hold and a terminal should not get: line breaks above all."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _line(path: str, lines: Mapping[str, int]) -> int | None:

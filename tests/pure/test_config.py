@@ -326,3 +326,13 @@ def test_the_schema_for_editors():
     assert not check.is_valid({**good, "sinks": {"Out": {"type": "stdout"}}})
     assert not check.is_valid({**good, "max_hosts": "many"})
     assert {name for name in KINDS if check.is_valid({**good, "sinks": {"o": {"type": name}}})} >= {"stdout"}
+
+
+def test_a_name_with_a_line_break_makes_no_second_line():
+    found = problems(r"""
+sources: {prod: {url: "https://awx.example.com", token: t}}
+sinks: {"x\r\ny": {}}
+routes: [{to: z}]
+""")
+    assert all(line.isprintable() for line in found)
+    assert any(r"the sinks are x\r\ny" in line for line in found)
