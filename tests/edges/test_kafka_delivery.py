@@ -1,6 +1,7 @@
 """The Kafka sink against a real broker: what is written, where, and in which order."""
 
 import json
+import time
 import uuid
 
 import pytest
@@ -20,7 +21,8 @@ def as_message(record):
 async def test_an_event_is_a_record_with_its_attributes_as_headers(kafka_broker):
     topic = new_topic()
     event = make_event(7, 3)
-    async with open_sink(kafka_broker.bootstrap, topic) as sink:
+    created = {"topic_config": {"message.timestamp.type": "CreateTime"}}
+    async with open_sink(kafka_broker.bootstrap, topic, **created) as sink:
         await sink.send([event])
     [record] = await read_all(kafka_broker.bootstrap, topic)
     headers = dict(record.headers)
@@ -35,6 +37,14 @@ async def test_an_event_is_a_record_with_its_attributes_as_headers(kafka_broker)
     assert headers["content-type"] == b"application/json"
     assert str(uuid.UUID(headers["message_uuid"].decode())) == encode.message_uuid(event.id)
     assert all(value.decode() for value in headers.values())
+
+
+async def test_in_a_topic_that_the_sink_made_retention_counts_from_the_delivery(kafka_broker):
+    topic, before = new_topic(), time.time()
+    async with open_sink(kafka_broker.bootstrap, topic) as sink:
+        await sink.send([make_event(7, 3)])
+    [record] = await read_all(kafka_broker.bootstrap, topic)
+    assert before - 60 < record.timestamp / 1000 < time.time() + 60
 
 
 async def test_cloudevents_own_library_reads_binary_mode(kafka_broker):

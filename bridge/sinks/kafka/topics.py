@@ -41,6 +41,10 @@ class Topic(NamedTuple):
     max_bytes: int
 
 
+APPENDED: Final = {"message.timestamp.type": "LogAppendTime"}
+"""Retention counts from when the bridge wrote: an old job's events must not vanish once they are there."""
+
+
 class Making(NamedTuple):
     """How a topic is made where there is none."""
 
@@ -54,7 +58,7 @@ class Topics:
     def __init__(self, options: KafkaOptions, making: Making | None = None) -> None:
         """Nothing is asked before `find`; `making` if not as the options say."""
         self._options = options
-        self._making = making or Making(options.partitions, options.topic_config)
+        self._making = making or Making(options.partitions, {**APPENDED, **options.topic_config})
         self._max_bytes: dict[str, int] = {}
 
     def forget(self) -> None:
