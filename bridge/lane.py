@@ -217,7 +217,10 @@ class Lane:
         return min((stream.not_before for stream in self._ready.values()), default=None)
 
     def places_after(self, events: Sequence[Event]) -> dict[JobKey, Place]:
-        """Return the places as they will be once `events` are settled."""
+        """Return the places as they will be at least once `events` are settled.
+
+        Statuses passed over are left to a later place: what is offered meanwhile may come before them.
+        """
         by_job: dict[str, list[Event]] = {}
         for event in events:
             by_job.setdefault(event.key, []).append(event)
@@ -229,8 +232,6 @@ class Lane:
             ledger, status = stream.ledger.copy(), stream.status_number
             for event in of_job:
                 status = _settle(ledger, event, status)
-            if stream.outstanding <= len(of_job):
-                status = stream.statuses
             places[stream.job] = ledger.place(status)
         return places
 
