@@ -17,7 +17,7 @@ from bridge.ledger import Ledger
 from bridge.model import Event, JobKey, Place
 from bridge.options import Batching
 
-LANE_BYTES: Final = 8 << 20
+LANE_BYTES: Final = 4 << 20
 """Bytes of events that may wait for one sink; more wait in AWX."""
 
 
