@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from random import Random
 from typing import Any, Final
 
 from aiohttp import web
@@ -28,12 +30,23 @@ KINDS: Final = (
     "migration",
     "login_page",
     "not_json",
+    "other_json",
     "reset",
     "hang",
     "half_body",
+    "drip",
+    "flood",
     "slow",
 )
-"""What an outage can be. `slow` answers in the end, `hang` never does, `half_body` stops in the middle."""
+"""What an outage can be. `slow` answers in the end, `hang` never does, `half_body` stops in the middle.
+
+`drip` begins and never ends, `flood` is 200 MB long, `other_json` is JSON of another shape.
+"""
+
+FLOOD: Final = 200 << 20
+_CHUNK: Final = b"x" * (256 << 10)
+_DRIP_EVERY: Final = 0.1
+_PAGE_BEGINS: Final = b'{"count": 1, "next": null, "results": [{"id": 1, "stdout": "'
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,18 +54,22 @@ class Outage:
     """A fault from now until `until` (seconds of the event loop), for requests whose path matches.
 
     `count` ends it after so many requests; `delay` is how long `slow` takes, and the Retry-After of
-    429, in seconds.
+    429, in seconds. Of the matching requests it meets the `share` that `rng` picks.
     """
 
     kind: str
     until: float
     path: re.Pattern[str]
+    rng: Random
     count: int | None = None
     delay: float = 2.0
+    share: float = 1.0
 
     def hits(self, path: str, now: float) -> bool:
         """Whether this request meets the outage; counts it when it does."""
         if now >= self.until or self.count == 0 or self.path.search(path) is None:
+            return False
+        if self.rng.random() >= self.share:
             return False
         if self.count is not None:
             self.count -= 1
@@ -61,9 +78,15 @@ class Outage:
 
 @dataclass(slots=True)
 class Faults:
-    """The outages of one server."""
+    """The outages of one server; `met` counts by kind the requests that met one.
 
+    `seed` decides which requests an outage of a `share` meets; `poured` are the bytes of all floods.
+    """
+
+    seed: int = 1
     outages: list[Outage] = field(default_factory=list)
+    met: Counter[str] = field(default_factory=Counter)
+    poured: int = 0
 
     def add(
         self,
@@ -73,16 +96,26 @@ class Faults:
         path: str = "",
         count: int | None = None,
         delay: float = 2.0,
+        share: float = 1.0,
     ) -> Outage:
-        """Start an outage; raise ValueError for an unknown kind or a bad pattern."""
+        """Start an outage; raise ValueError for an unknown kind, a bad pattern or a share beyond 0 to 1."""
         if kind not in KINDS:
             raise ValueError(f"no such outage: {kind}; there are {', '.join(KINDS)}")
         try:
             pattern = re.compile(path)
         except re.error as err:
             raise ValueError(f"bad path pattern: {err}") from err
-        until = asyncio.get_running_loop().time() + seconds
-        outage = Outage(kind=kind, until=until, path=pattern, count=count, delay=delay)
+        if not 0 <= share <= 1:
+            raise ValueError(f"share is 0 to 1, not {share}")
+        outage = Outage(
+            kind=kind,
+            until=asyncio.get_running_loop().time() + seconds,
+            path=pattern,
+            rng=Random(f"{self.seed} {kind} {path}"),  # noqa: S311  # a scenario, no secret
+            count=count,
+            delay=delay,
+            share=share,
+        )
         self.outages.append(outage)
         return outage
 
@@ -96,8 +129,20 @@ class Faults:
         self.outages = [outage for outage in self.outages if now < outage.until and outage.count != 0]
         for outage in tuple(self.outages):
             if outage.hits(request.path, now):
+                self.met[outage.kind] += 1
+                if outage.kind == "flood":
+                    return await self._flood(request)
                 return await _suffer(outage, request, handler)
         return await handler(request)
+
+    async def _flood(self, request: web.Request) -> web.StreamResponse:
+        """Send a page that is far too large, as long as somebody reads it."""
+        page = await _begin_page(request)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(0, FLOOD, len(_CHUNK)):
+                await page.write(_CHUNK)
+                self.poured += len(_CHUNK)
+        return _reset(request)
 
 
 async def _suffer(outage: Outage, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -106,6 +151,8 @@ async def _suffer(outage: Outage, request: web.Request, handler: Handler) -> web
         return await handler(request)
     if outage.kind == "half_body":
         return await _half(request, await handler(request))
+    if outage.kind == "drip":
+        return await _drip(request, outage.until)
     if outage.kind == "hang":
         await asyncio.sleep(max(0.0, outage.until - asyncio.get_running_loop().time()))
     if outage.kind in {"hang", "reset"}:
@@ -133,6 +180,8 @@ def _refuse(outage: Outage) -> web.Response:
             response = web.Response(status=HTTPStatus.FOUND, headers={"Location": "/migrations_notran/"})
         case "login_page":
             response = answers.html("<!doctype html><title>Log in</title><form></form>")
+        case "other_json":
+            response = answers.json({"count": "many", "results": {"id": "first"}})
         case _:
             response = web.Response(body=b"{not json", content_type="application/json")
     return response
@@ -147,6 +196,22 @@ async def _half(request: web.Request, whole: web.StreamResponse) -> web.StreamRe
     await half.prepare(request)
     await half.write(body[: len(body) // 2])
     return _reset(request)
+
+
+async def _drip(request: web.Request, until: float) -> web.StreamResponse:
+    page = await _begin_page(request)
+    with contextlib.suppress(ConnectionError):
+        while asyncio.get_running_loop().time() < until:
+            await page.write(b"x")
+            await asyncio.sleep(_DRIP_EVERY)
+    return _reset(request)
+
+
+async def _begin_page(request: web.Request) -> web.StreamResponse:
+    page = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await page.prepare(request)
+    await page.write(_PAGE_BEGINS)
+    return page
 
 
 def _reset(request: web.Request) -> web.Response:

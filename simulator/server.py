@@ -79,13 +79,16 @@ class Simulator:
         return answers.html("<!doctype html><title>Upgrade in progress</title>")
 
     async def _stats(self, _request: web.Request) -> web.Response:
-        return answers.json(self.stats.report())
+        return answers.json({**self.stats.report(), "faults": dict(self.faults.met)})
 
     async def _truth(self, _request: web.Request) -> web.Response:
         return answers.json(self.world.truth())
 
     async def _outage(self, request: web.Request) -> web.Response:
-        """Start an outage: `{"kind": …, "seconds": 20, "path": "job_events", "count": 3, "delay": 2}`."""
+        """Start an outage: `{"kind": …, "seconds": 20, "path": "job_events", "count": 3, "delay": 2}`.
+
+        `"share": 0.1` lets a tenth of the requests meet it.
+        """
         try:
             asked = await request.json()
             self.faults.add(asked.pop("kind"), **asked)
@@ -221,7 +224,7 @@ async def serve(
 
     Its `faults`, `stats`, `access` and `world` may be used while it runs.
     """
-    simulator = Simulator(world, access or Access(), prefix=prefix)
+    simulator = Simulator(world, access or Access(), Faults(world.seed), prefix=prefix)
     runner = web.AppRunner(simulator.app(), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:

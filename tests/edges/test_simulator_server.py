@@ -238,8 +238,27 @@ class TestOutages:
                 200,
             ]
 
+    async def test_a_share_of_the_requests_meets_an_outage_as_the_seed_has_it(self):
+        async def met(seed):
+            async with running(World(time.time, seed=seed)) as (awx, session):
+                awx.faults.add("500_html", share=0.2)
+                found = [(await get(session, "/api/v2/jobs/"))[0] == 500 for _ in range(100)]
+                assert (await get(session, "/_sim/stats"))[1]["faults"] == {"500_html": sum(found)}
+                return found
+
+        first = await met(1)
+        assert 10 < sum(first) < 30
+        assert (first == await met(1), first == await met(2)) == (True, False)
+
     @pytest.mark.parametrize(
-        "asked", [{"kind": "nonsense"}, {"kind": "slow", "path": "("}, {}, {"kind": "slow", "x": 1}]
+        "asked",
+        [
+            {"kind": "nonsense"},
+            {"kind": "slow", "path": "("},
+            {"kind": "slow", "share": 2},
+            {},
+            {"kind": "slow", "x": 1},
+        ],
     )
     async def test_a_nonsensical_outage_is_refused(self, asked):
         async with (
