@@ -38,15 +38,16 @@ class Points:
     """Counts how often each point is passed, and kills the process at one of them.
 
     `armed` is the point, `at` the number of its passing (from 1). The kill is noted in `note` first:
-    the file is how the outside knows that it was this one.
+    the file is how the outside knows that it was this one. `by` is the signal: SIGSTOP only holds it.
     """
 
-    def __init__(self, armed: str, at: int, note: Path) -> None:
+    def __init__(self, armed: str, at: int, note: Path, by: signal.Signals = signal.SIGKILL) -> None:
         if armed and armed not in POINTS:
             raise ValueError(f"no such fail point: {armed}")
         self._armed = armed
         self._left = at
         self._note = note
+        self._by = by
 
     def is_armed(self, name: str) -> bool:
         """Whether the next passing of `name` is the one that kills."""
@@ -60,4 +61,4 @@ class Points:
         self._left -= 1
         if self._left == 0:
             self._note.write_text(name)
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._by)

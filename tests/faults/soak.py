@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -83,10 +84,19 @@ class Report:
 
 
 class Victim(Process):
-    """One run of the bridge that is meant to die."""
+    """One run of the bridge that is meant to die, or to stand still by SIGSTOP."""
 
-    def __init__(self, folder: Path, config: Path, note: Path, *, point: str = "", at: int = 0):
-        super().__init__(folder, "victim", "-m", "tests.faults.victim", config, note, point, at)
+    def __init__(
+        self,
+        folder: Path,
+        config: Path,
+        note: Path,
+        *,
+        point: str = "",
+        at: int = 0,
+        by: signal.Signals = signal.SIGKILL,
+    ):
+        super().__init__(folder, "victim", "-m", "tests.faults.victim", config, note, point, at, int(by))
 
 
 def plan(seed: int, rounds: int) -> list[tuple[str, int, float]]:

@@ -1,9 +1,10 @@
-"""`awx-bridge run` with fail points around its ports: `python -m tests.faults.victim FILE NOTE POINT AT`."""
+"""`awx-bridge run` with fail points around its ports: `python -m tests.faults.victim FILE NOTE POINT AT SIGNAL`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -149,8 +150,7 @@ def faulty_producer(points):
     return Producer
 
 
-async def main(file, note, point, at):
-    points = Points(point, at, note)
+async def main(file, points):
     kafka_session.AIOKafkaProducer = faulty_producer(points)
     app.open_state = faulty(points, app.open_state, lambda state: FaultyState(state, points))
     app.open_source = faulty(points, app.open_source, lambda source: Passing(source, points, SOURCE_POINTS))
@@ -164,4 +164,6 @@ async def main(file, note, point, at):
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+    _, _file, _note, _point, _at, _by = sys.argv
+    _points = Points(_point, int(_at), Path(_note), signal.Signals(int(_by)))
+    asyncio.run(main(Path(_file), _points))
