@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from bridge.errors import DeliveryError
@@ -60,11 +60,20 @@ class Plain:
 class Transactions:
     """A sink that holds its own places: on start they win over the disk, then both move together."""
 
-    def __init__(self, sink: TransactionalSink, lane: Lane, *, notes: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        sink: TransactionalSink,
+        lane: Lane,
+        *,
+        notes: Mapping[str, bytes],
+        letters_safe: Callable[[], Awaitable[None]],
+    ) -> None:
         """Hold `lane` until the places of `sink` are known, and listen to how its places move.
 
-        `notes` are what it should hold beside them at the start; `note` tells what changes.
+        `notes` are what it should hold beside them at the start; `note` tells what changes. No place
+        moves over an event that was buried before `letters_safe` says that its letter is on disk.
         """
+        self._letters_safe = letters_safe
         self._sink = sink
         self._lane = lane
         self._tell: Callable[[JobKey, Place], None] = lane.moved
@@ -117,6 +126,7 @@ class Transactions:
     async def carry(self, events: Sequence[Event], /) -> None:
         """Deliver `events` and every place that moved, in one transaction."""
         async with self._one:
+            await self._letters_safe()
             # Nothing of this lane is under way now, so what the lane says is what has been accepted.
             forgotten = frozenset(self._forgotten)
             places = self._news() | self._lane.places_after(events)

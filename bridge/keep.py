@@ -118,6 +118,12 @@ class Keeper:
         if group.failure is not None:
             raise StateError(str(group.failure)) from group.failure
 
+    async def letters_safe(self) -> None:
+        """Return when every dead letter put before this call is committed; raises as `durable`."""
+        writing = () if self._last.settled.is_set() else self._last.changes.dead_letters
+        if writing or self._next.changes.dead_letters:
+            await self.durable()
+
     async def run(self) -> None:
         """Commit what is pending until cancelled; then once more, so that nothing is left.
 

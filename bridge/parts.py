@@ -75,7 +75,9 @@ class Bridge:
         lane = Lane(name, batching=options.batching, moved=partial(self._moved, name))
         carrier: Carrier = Plain(sink)
         if isinstance(sink, TransactionalSink):
-            carrier = transactions = Transactions(sink, lane, notes=self._notes())
+            carrier = transactions = Transactions(
+                sink, lane, notes=self._notes(), letters_safe=self.keeper.letters_safe
+            )
             self.keeper.mirrors.append(transactions)
         self.lanes[name] = lane
         self.deliveries[name] = Delivery(

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from bridge.errors import PermanentDeliveryError
 from bridge.model import Close, HostSummary, Job, JobRecord, Place
 from bridge.notes import notes_of, read_notes
 from tests.support.fakes import MemoryState
@@ -213,3 +214,28 @@ async def test_a_huge_receipt_is_noted_without_its_hosts():
     assert len(note) < 1_000
     jobs, _ = read_notes({name: note})
     assert jobs[key(1)].close.events_total == 9
+
+
+class Choosy(FakeTransactionalSink):
+    """Refuses counter 3 for good."""
+
+    async def send_with_places(self, events, places, /, **more):
+        if any(event.counter == 3 for event in events):
+            raise PermanentDeliveryError("record too large")
+        await super().send_with_places(events, places, **more)
+
+
+@pytest.mark.parametrize("moment", [1.9, 2.5, 3.5, 4.6, 5.5, 7.5, 9.0])
+async def test_no_place_moves_over_a_dead_letter_that_is_not_on_disk(moment):
+    broker = Broker()
+    rig = Rig(FakeSource("prod", steady(count=12)), sinks={"all": Choosy(broker)})
+    rig.state.delay = 1.0
+    async with rig.run(kill=True):
+        await asyncio.sleep(moment)
+    through = broker.places[key(1)].through if key(1) in broker.places else 0
+    assert through < 3 or rig.state.letters
+    rig.sinks = {"all": Choosy(broker)}
+    async with rig.run():
+        await asyncio.sleep(60)
+    assert [letter.event_id for letter in rig.state.letters.values()] == ["prod/job/1/event/3"]
+    assert sorted(e.counter for e in broker.events if e.counter) == [n for n in range(1, 13) if n != 3]

@@ -13,10 +13,11 @@ from bridge.errors import (
     SinkRefusedError,
     TemporaryDeliveryError,
 )
+from bridge.keep import Keeper
 from bridge.lane import Lane
 from bridge.model import Event, JobKey, Place
 from bridge.options import Batching
-from tests.support.fakes import FakeClock, FakeObserver
+from tests.support.fakes import FakeClock, FakeObserver, MemoryState
 from tests.support.source import FakeSink
 from tests.support.transactional import Broker, FakeTransactionalSink
 
@@ -45,9 +46,10 @@ class Rig:
         self.sink = FakeSink(script)
         batching = Batching(max_events=1, max_bytes=1 << 20, in_flight=in_flight)
         self.lane = Lane("ops", batching=batching, moved=self.places.__setitem__)
-        carrier = (
-            Transactions(FakeTransactionalSink(broker), self.lane, notes={}) if broker else Plain(self.sink)
-        )
+        carrier = Plain(self.sink)
+        if broker:
+            safe = Keeper(MemoryState(), self.observer).letters_safe
+            carrier = Transactions(FakeTransactionalSink(broker), self.lane, notes={}, letters_safe=safe)
         self.delivery = Delivery(
             self.lane,
             carrier,
