@@ -178,7 +178,8 @@ class Delivery:
     async def _wait(self, now: float) -> None:
         """Sleep until something is offered, a send ends, or the next attempt is due."""
         due = self.lane.next_attempt()
-        delay = None if self._busy or due is None else max(self._gate, due) - now
+        # Never less than a millisecond: a clock that is read coarsely must not make this spin.
+        delay = None if self._busy or due is None else max(0.001, self._gate - now, due - now)
         try:
             async with asyncio.timeout(delay):
                 await self.lane.wake.wait()

@@ -1,4 +1,4 @@
-"""Faults of the bridge's own surroundings: a stopped process, a clock that jumps, a bad disk.
+"""Faults of the bridge's own surroundings: a stopped process, a clock that jumps, sinks that flap, a bad disk.
 
 Everything random comes from the seed in the test's name.
 """
@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from bridge.errors import PermanentDeliveryError, SinkRefusedError, TemporaryDeliveryError
 from tests.faults.soak import Victim
 from tests.support.jobs import NEVER, key
 from tests.support.process import bridges, simulated, until
 from tests.support.rig import Rig
 from tests.support.scene import set_up, settled
-from tests.support.source import FakeSource, ScriptedJob
+from tests.support.source import FakeSink, FakeSource, ScriptedJob
 from tests.support.truth import check_everything
 
 HOUR = 3600.0
 LAST = 1500.0
 OVER = {"awx.job.successful", "awx.job.failed"}
+SINKS = 20
 STORM = ("--scenario", "storm", "--jobs", 16, "--events", 6000, "--jitter", 1, "--speed", 2)
 STANDSTILL = 12.0
 """Seconds; brokers look every 10 s for transactions to end, by default: one of 1 s is over by then."""
@@ -71,9 +73,9 @@ def state_of(pid):
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
 
 
-async def through(seed, *, jumps=()):
+async def through(seed, *, jumps=(), sinks=None):
     """Let the jobs of `seed` run; `jumps` are (loop time, skew of the wall clock from then on)."""
-    rig = Rig(FakeSource("prod", *some_jobs(seed)), close_wait=60)
+    rig = Rig(FakeSource("prod", *some_jobs(seed)), sinks=sinks, close_wait=60)
     loop = asyncio.get_running_loop()
     begun = loop.time()
     for job in rig.source.jobs.values():
@@ -122,6 +124,67 @@ async def test_a_clock_that_jumps_an_hour_changes_nothing(seed):
     assert {len(receipt) for receipt in usual["receipts"]} == {2, 3}
     assert all(usual["done"].values())
     assert outcome(await through(seed, jumps=jumps)) == usual
+
+
+class Flapping(FakeSink):
+    """Fails by the seed: for a while in many ways, and for good with the `poison` among its events."""
+
+    def __init__(self, seed, number):
+        super().__init__(self._fail)
+        self._rng = random.Random(f"{seed} {number}")
+        self._until_refused = self._rng.randint(5, 60)
+        self._poison = f"{seed} {number}"
+        self.failed = {"temporary": 0, "refused": 0, "permanent": 0}
+
+    def poisonous(self, event_id):
+        return random.Random(f"{self._poison} {event_id}").random() < 0.02
+
+    def _fail(self, events):
+        chance = self._rng.random()
+        self._until_refused -= 1
+        if self._until_refused == 0 or chance < 0.005:
+            self.failed["refused"] += 1
+            raise SinkRefusedError("HTTP 401")
+        if chance < 0.2:
+            self.failed["temporary"] += 1
+            raise TemporaryDeliveryError("HTTP 503", retry_after=self._rng.choice([None, 5.0]))
+        if any(self.poisonous(event.id) for event in events):
+            self.failed["permanent"] += 1
+            raise PermanentDeliveryError("HTTP 400")
+
+
+class Timed(FakeSink):
+    """Notes when each event came."""
+
+    def __init__(self):
+        super().__init__(self._note)
+        self.times = {}
+
+    def _note(self, events):
+        now = asyncio.get_running_loop().time()
+        self.times |= {event.id: now for event in events}
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_twenty_sinks_that_flap_and_nobody_waits_for_another(seed):
+    alone = (await through(seed, sinks={"all": Timed()})).sinks["all"]
+    origin = asyncio.get_running_loop().time()
+    flapping = {f"flapping-{number}": Flapping(seed, number) for number in range(SINKS)}
+    rig = await through(seed, sinks={"all": Timed(), **flapping})
+    calm = rig.sinks["all"]
+
+    everything = by_job(i for i in alone.ids if "/job/" in i)
+    assert by_job(i for i in calm.ids if "/job/" in i) == everything
+    waited = {i: at - origin - alone.times[i] for i, at in calm.times.items() if i in alone.times}
+    assert max(waited.values()) < 1.0, "the calm sink waited for one that flaps"
+    for name, sink in flapping.items():
+        assert all(sink.failed.values()), f"{name} did not fail in every way: {sink.failed}"
+        dead = {event_id for at, event_id in rig.state.letters if at == name}
+        assert dead, f"{name} has no dead letter"
+        assert all(sink.poisonous(event_id) for event_id in dead)
+        wanted = {job: kept for job, ids in everything.items() if (kept := [i for i in ids if i not in dead])}
+        assert by_job(i for i in sink.ids if "/job/" in i) == wanted, name
 
 
 def below_a_file(folder):
