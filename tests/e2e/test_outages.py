@@ -14,7 +14,7 @@ from tests.support.webhook import Reply
 
 pytestmark = pytest.mark.timeout(240)
 
-HOLD = 3.0
+HOLD = 1.5
 """Seconds that an outage lasts after the bridge has noticed it."""
 
 OUTAGES = {
@@ -25,7 +25,7 @@ OUTAGES = {
     "401": "source.refused",
     "half_body": "source.down",
 }
-LONG_STORM = ("--scenario", "storm", "--jobs", 16, "--events", 4000, "--jitter", 1, "--speed", 0.35)
+LONG_STORM = ("--scenario", "storm", "--jobs", 16, "--events", 4000, "--jitter", 1, "--speed", 0.45)
 STATUSES = {"match": {"type": "awx.job.*"}, "to": ["ops", "cmdb"]}
 IMPATIENT = {"request_timeout": "1s", "delivery_timeout": "2s"}
 
