@@ -224,7 +224,11 @@ class Following:
         followed.see(job, feed.clock.now())
         feed.keeper.job(followed.record)
         feed.observer.note(
-            "job.discovered", source=feed.source.name, job=str(job.key), name=job.name, status=job.status
+            "job.discovered",
+            source=feed.source.name,
+            job=str(job.key),
+            name=feed.preparer.name_of(job),
+            status=job.status,
         )
         return followed
 

@@ -102,6 +102,10 @@ class Preparer:
         event = to_event(fields, key=known.key, status_number=seen.number, extra_vars=known.extra_vars)
         return self._routed(event, fields, redactions)
 
+    def name_of(self, job: Job) -> str:
+        """Return the job's name without secrets, for the log."""
+        return str(self._know(job).base["job_name"])
+
     def clean(self, close: Close) -> tuple[Close, int]:
         """Take the secrets out of a receipt before it is kept; return it and how many there were."""
         fields: dict[str, Any] = {

@@ -63,6 +63,7 @@ class Tail:
         self._error = ""
         self._pause = POLL_SOON
         self._failures = 0
+        self._resting = 0.0
         self._asked_wanted = 0.0
         self._swept = False
 
@@ -111,7 +112,8 @@ class Tail:
             async with self._feed.live:
                 if not self._has_room():  # others have filled the lanes while this one waited its turn
                     continue
-                full = await self._guarded(self._read(sequencer), self._reading)
+                full = await self._tried(self._read(sequencer), self._reading)
+            await self._rest()
             if await self._ends(sequencer, full=full):
                 return
             if not full:
@@ -175,22 +177,32 @@ class Tail:
 
     async def _guarded(self, asking: Awaitable[bool], patience: Patience) -> bool | None:
         """Await an exchange with AWX; None when it failed and the wait for the next try is over."""
+        answer = await self._tried(asking, patience)
+        if answer is None:
+            await self._rest()
+        return answer
+
+    async def _tried(self, asking: Awaitable[bool], patience: Patience) -> bool | None:
+        """Await an exchange with AWX; None when it failed: then `_rest` before the next try."""
         try:
             answer = await asking
         except SourceError as error:
             patience.failed()
             self._error = str(error)
             if not (isinstance(error, SourceRefused) and error.gone and await self._job.is_gone()):
-                await self._hold_on(error)
+                self._failures += 1
+                asked = error.retry_after if isinstance(error, SourceUnavailable) else None
+                self._resting = asked or self._feed.backoff(self._failures)
             return None
         self._failures = 0
         patience.renew()
         return answer
 
-    async def _hold_on(self, error: SourceError) -> None:
-        self._failures += 1
-        asked = error.retry_after if isinstance(error, SourceUnavailable) else None
-        await self._changed(asked or self._feed.backoff(self._failures))
+    async def _rest(self) -> None:
+        """Wait as long as the last failure asks for: never with one of the source's reads in hand."""
+        resting, self._resting = self._resting, 0.0
+        if resting:
+            await self._changed(resting)
 
     def _has_room(self) -> bool:
         """Whether some sink can take events now; the ones that cannot are left behind."""

@@ -24,7 +24,7 @@ none is a failure that the playbook ignores; a rescued one still counts (AWX doe
 
 _FAILED_STATUSES: Final = ("failed", "error", "canceled")  # a set would take no list for a value
 _TYPES_WITH_HOSTS: Final = frozenset({"job", "ad_hoc_command", "project_update"})
-_LONGEST_MESSAGE: Final = 1000
+_LONGEST_MESSAGE: Final = 8000  # more than an event carries: secrets go before it is cut for that
 _NUMBERS: Final = ("ok", "changed", "failures", "dark", "skipped", "rescued", "ignored")
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SAYS_NOTHING: Final = frozenset({"non-zero return code", "All items completed", "One or more items failed"})
