@@ -23,7 +23,7 @@ from bridge.sinks.kafka.unseen import Doubt, Unseen
 from tests.support.fakes import FakeClock, FakeObserver, MemoryState
 from tests.support.jobs import key
 from tests.support.source import FakeSink
-from tests.support.transactional import Broker
+from tests.support.transactional import Broker, at_once
 
 SINK = "all"
 JOBS = (key(1), key(2))
@@ -56,10 +56,6 @@ def claimed(place):
     """Return the counters that `place` says are settled."""
     wanted = {counter for low, high in place.wanted for counter in range(low, high + 1)}
     return set(range(1, place.through + 1)) - wanted
-
-
-async def at_once():
-    """Wait for no letter: a letter that is on its way is not part of this machine."""
 
 
 class Gate:
