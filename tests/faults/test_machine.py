@@ -348,9 +348,8 @@ class TransactionalMachine(Machine):
         super().__init__()
 
     def carrier(self):
-        return Transactions(
-            TransactionalSink(self.broker, self.gate), self.lane, notes={}, letters_safe=at_once
-        )
+        sink = TransactionalSink(self.broker, self.gate)
+        return Transactions(sink, self.lane, notes={}, letters_safe=at_once)
 
     def received(self):
         return set(self.broker.ids)
