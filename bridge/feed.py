@@ -102,3 +102,13 @@ async def first(waits: Iterable[Coroutine[Any, Any, object]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def where(error: BaseException) -> str:
+    """Name the place of a bug without its message, which may quote a payload."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown place"
+    return f"{trace.tb_frame.f_code.co_qualname}, line {trace.tb_lineno}"

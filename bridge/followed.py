@@ -10,7 +10,7 @@ import msgspec
 
 from bridge import encode
 from bridge.errors import SourceError, SourceRefused
-from bridge.feed import Feed
+from bridge.feed import Feed, where
 from bridge.lane import Lane
 from bridge.ledger import Ranges
 from bridge.model import (
@@ -334,19 +334,25 @@ class Followed:
             stream = lane.stream(self.key)
             stream.offered = max(stream.offered, item.high)
 
-    def _release(self, lanes: Iterable[Lane], item: Release) -> None:
+    def _release(self, lanes: Sequence[Lane], item: Release) -> None:
         for repeat, row in enumerate(item.rows, item.repeat):
-            prepared = self._row(row, repeat=repeat, late=item.late)
-            for lane in lanes:
-                if prepared is None:
-                    self._trip(lane, row, repeat)
-                elif lane.name in prepared.sinks:
-                    lane.offer(prepared.event)
-                else:
-                    lane.spare(self.key, row.counter, repeat=repeat)
+            # A sink that has gone on without this row gets it late, whoever reads it now.
+            gone_on = [lane for lane in lanes if item.late or lane.stream(self.key).offered >= row.counter]
+            self._offer(gone_on, row, repeat=repeat, late=True)
+            self._offer([lane for lane in lanes if lane not in gone_on], row, repeat=repeat, late=False)
         for lane in lanes:
             stream = lane.stream(self.key)
             stream.offered = max(stream.offered, item.counter)
+
+    def _offer(self, lanes: Sequence[Lane], row: AwxEvent, *, repeat: int, late: bool) -> None:
+        prepared = self._row(row, repeat=repeat, late=late) if lanes else None
+        for lane in lanes:
+            if prepared is None:
+                self._trip(lane, row, repeat)
+            elif lane.name in prepared.sinks:
+                lane.offer(prepared.event)
+            else:
+                lane.spare(self.key, row.counter, repeat=repeat)
 
     def _row(self, row: AwxEvent, *, repeat: int, late: bool) -> Prepared | None:
         """Prepare one row; None when our own code trips over it: one event must not stop the rest."""
@@ -354,7 +360,7 @@ class Followed:
             prepared = self.feed.preparer.event(row, self.record.job, repeat=repeat, late=late)
         except Exception as error:  # noqa: BLE001 - the tail's guard, see docs/adr
             self._note(
-                "event.tripped", counter=row.counter, error=f"{type(error).__name__} in {_where(error)}"
+                "event.tripped", counter=row.counter, error=f"{type(error).__name__} in {where(error)}"
             )
             return None
         self._count_redactions(prepared)
@@ -388,13 +394,3 @@ def _moment(job: Job) -> str | None:
     if job.terminal:
         return job.finished
     return {"pending": job.created, "running": job.started}.get(job.status)
-
-
-def _where(error: BaseException) -> str:
-    """Name the place of a bug without its message, which may quote a payload."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "unknown place"
-    return f"{trace.tb_frame.f_code.co_qualname}, line {trace.tb_lineno}"

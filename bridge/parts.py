@@ -67,7 +67,7 @@ class Bridge:
         )
 
     def _backoff(self, attempt: int) -> float:
-        return 0.2 + full_jitter(attempt, self._chance, cap=30.0)
+        return 0.2 + full_jitter(attempt, self._chance, cap=10.0)
 
     def add_sink(self, name: str, sink: Sink) -> None:
         """Give `sink` its lane and the loop that empties it."""

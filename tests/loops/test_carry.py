@@ -239,3 +239,24 @@ async def test_no_place_moves_over_a_dead_letter_that_is_not_on_disk(moment):
         await asyncio.sleep(60)
     assert [letter.event_id for letter in rig.state.letters.values()] == ["prod/job/1/event/3"]
     assert sorted(e.counter for e in broker.events if e.counter) == [n for n in range(1, 13) if n != 3]
+
+
+async def test_what_the_sink_went_on_without_comes_late_whoever_reads_it():
+    """The disk is older than the sink: what is read in order again is late for the sink."""
+    broker = Broker()
+    job = steady(count=20, statuses=((0.0, "running"), (90.0, "successful")))
+    job.rows[7] = 40.0
+    rig = Rig(FakeSource("prod", job), sinks={"all": FakeTransactionalSink(broker)})
+    async with rig.run():
+        await asyncio.sleep(2)
+    old = dict(rig.state.places)
+    async with rig.run():
+        await asyncio.sleep(28)
+    assert broker.places[key(1)] == Place(through=20, wanted=((7, 7),), status_number=1)
+    rig.state.places = old
+    await asyncio.sleep(15)
+    async with rig.run():
+        await asyncio.sleep(60)
+    late = {event.counter for event in broker.events if event.counter and event.read().get("late")}
+    assert late == {7}
+    assert sorted(e.counter for e in broker.events if e.counter) == list(range(1, 21))
