@@ -1,16 +1,12 @@
 """Kafka's topic taken away under the bridge, and two bridges that fight for one name."""
 
-import asyncio
 import contextlib
-import json
-import re
-import time
 from collections import Counter
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.support.process import bridges, free_port, simulated
+from tests.support.process import bridges, simulated
 from tests.support.scene import PARTITIONS, set_up, settled
 from tests.support.truth import by_job, check_receipt, expected_events, key_of
 
@@ -109,50 +105,3 @@ async def test_the_topic_is_deleted_in_the_middle_and_may_not_be_made(tmp_path, 
         told = await scene.told()
     check_what_follows(told, truth)
     assert "Traceback" not in bridge.errors() + second.errors()
-
-
-async def test_two_bridges_under_one_name(tmp_path, kafka_broker):
-    """Each takes the sink over as it starts; the one before ends, and says who has it now."""
-    async with set_up(tmp_path, kafka_broker) as scene, simulated(tmp_path, *STORM, "--speed", 0.5) as awx:
-        text = json.loads(scene.write(awx).read_text())
-        with contextlib.ExitStack() as stack:
-            ended = []
-            end = time.monotonic() + RIVALRY
-            left = await asyncio.gather(
-                *(keep_running(tmp_path / name, text, stack, end=end, ended=ended) for name in ("one", "two"))
-            )
-            owners = {bridge.pid for bridge in (*ended, *left)}
-            assert len(ended) >= 3, "they did not fight"
-            for bridge in ended:
-                assert bridge.code == 75, bridge.errors()[-2000:]
-                owner = re.search(r"taken over by \S+ \(process (\d+) on ", bridge.errors())
-                assert int(owner[1]) in owners - {bridge.pid}
-                assert "Traceback" not in bridge.errors()
-            for bridge in left:
-                bridge.kill()
-            last = stack.enter_context(bridges(tmp_path))(scene.config)
-            await scene.idle(last, (await awx.truth())["jobs"], within=60)
-            assert await last.stop() == 0
-        truth = await settled(awx)
-        told = await scene.told()
-    ids = [one.id for one in told]
-    assert len(ids) == len(set(ids))
-    assert {"/".join(i.split("/")[:3]) for i in ids if "/event/" in i} <= {
-        key_of(job) for job in truth["jobs"]
-    }
-
-
-async def keep_running(folder, text, stack, *, end, ended):
-    """Start a bridge with a state of its own, and again whenever it ends; return the last one."""
-    folder.mkdir()
-    start = stack.enter_context(bridges(folder))
-    config = folder / "bridge.yaml"
-    own = {"state": {"path": str(folder / "bridge.db")}, "server": {"listen": f"127.0.0.1:{free_port()}"}}
-    config.write_text(json.dumps({**text, **own}))
-    bridge = start(config)
-    while time.monotonic() < end:
-        await asyncio.sleep(0.05)  # for as long as the rivalry lasts
-        if bridge.code is not None:
-            ended.append(bridge)
-            bridge = start(config)
-    return bridge
